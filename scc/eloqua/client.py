@@ -1,0 +1,127 @@
+"""Who we are at Eloqua, and where our instance lives: discovery and authentication."""
+
+import base64
+import json
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import requests
+
+from scc.config import EloquaCredentials, checked_url
+from scc.errors import ConfigError, Refused
+from scc.transport import ELOQUA, Transport
+
+log = logging.getLogger(__name__)
+
+BULK_VERSION = "2.0"
+
+
+class Eloqua:
+    """One user at one Eloqua instance.
+
+    Logs in at the first call. After a 401 it looks once where the instance lives now, and for OAuth takes a new token: an
+    expired token, a moved instance and a disabled user look the same (eloqua.md 1.1, 1.4).
+    """
+
+    def __init__(self, transport: Transport, credentials: EloquaCredentials):
+        self.transport = transport
+        self._credentials = credentials
+        self._bulk_url = ""
+        self._authorization = ""
+        transport.add_base(ELOQUA, credentials.login_url)
+
+    def get(self, path: str, **params: Any) -> Any:
+        """The JSON answer to a read of the Bulk API. path: as in Eloqua's uri values, "/syncs/12"."""
+        return self._call("GET", path, params=params).json()
+
+    def post(self, path: str, document: Mapping[str, Any], *, idempotent: bool = False) -> Any:
+        """The JSON answer to a POST of a definition or a sync. idempotent: a second one does no harm."""
+        return self._call("POST", path, json=dict(document), idempotent=idempotent).json()
+
+    def upload(self, path: str, body: bytes) -> None:
+        """POST rows, JSON in UTF-8. Never repeated when it may have arrived: the rows would be staged twice."""
+        self._call("POST", path, data=body, headers={"Content-Type": "application/json; charset=utf-8"})
+
+    def delete(self, path: str) -> None:
+        """DELETE a definition. One that is gone already is deleted."""
+        try:
+            self._call("DELETE", path, idempotent=True)
+        except Refused as error:
+            if error.status not in (404, 410):
+                raise
+
+    def _call(self, method: str, path: str, **keywords: Any) -> requests.Response:
+        if not self._bulk_url:
+            self._connect()
+        try:
+            return self._send(method, path, **keywords)
+        except Refused as error:
+            if error.status != 401:
+                raise
+        log.info("Eloqua answered 401; asking once more who we are and where the instance lives")
+        self._connect()
+        return self._send(method, path, **keywords)
+
+    def _send(
+        self, method: str, path: str, headers: Mapping[str, str] | None = None, **keywords: Any
+    ) -> requests.Response:
+        headers = {"Authorization": self._authorization, "Accept": "application/json", **(headers or {})}
+        return self.transport.request(method, self._bulk_url + path, headers=headers, **keywords)
+
+    def _connect(self) -> None:
+        self._authorization = f"Bearer {self._token()}" if self._credentials.client_id else self._basic()
+        url = f"{self._credentials.login_url}/id"
+        try:
+            answer = self.transport.request("GET", url, headers={"Authorization": self._authorization}).json()
+        except Refused as error:
+            raise self._rejected() if error.status in (401, 403) else error from None
+        if not isinstance(
+            answer, dict
+        ):  # wrong credentials get a 200 and the text "Not authenticated." (eloqua.md 1.1)
+            raise self._rejected()
+        try:
+            template = answer["urls"]["apis"]["rest"]["bulk"]
+        except (KeyError, TypeError):
+            raise Refused(ELOQUA, "GET", "/id", 200, problem="the answer names no Bulk API") from None
+        self._bulk_url = checked_url(template.replace("{version}", BULK_VERSION), "Eloqua's answer to GET /id")
+        self.transport.add_base(ELOQUA, self._bulk_url)
+
+    def _rejected(self) -> ConfigError:
+        return ConfigError(
+            f"Eloqua refuses the user {self._credentials.user} of site {self._credentials.site}: check ELOQUA_SITE, "
+            "ELOQUA_USER and ELOQUA_PASSWORD, that the user is active, and that this address is on the allow list"
+        )
+
+    def _basic(self) -> str:
+        pair = f"{self._credentials.site}\\{self._credentials.user}:{self._credentials.password}"
+        return "Basic " + base64.b64encode(pair.encode()).decode()
+
+    def _token(self) -> str:
+        """One access token by the password grant: the refresh token is single-use and never shared (eloqua.md 1.3)."""
+        credentials = self._credentials
+        client = base64.b64encode(f"{credentials.client_id}:{credentials.client_secret}".encode()).decode()
+        grant = {
+            "grant_type": "password",
+            "scope": "full",
+            "username": f"{credentials.site}\\{credentials.user}",
+            "password": credentials.password,
+        }
+        try:
+            answer = self.transport.request(
+                "POST",
+                f"{credentials.login_url}/auth/oauth2/token",
+                data=json.dumps(grant),
+                headers={"Authorization": f"Basic {client}", "Content-Type": "application/json"},
+                idempotent=True,
+            ).json()
+            return str(answer["access_token"])
+        except Refused as error:
+            if error.status in (400, 401):
+                raise ConfigError(
+                    f"Eloqua refuses the OAuth login ({error.status} {error.code or ''}): check ELOQUA_CLIENT_ID, "
+                    "ELOQUA_CLIENT_SECRET, ELOQUA_SITE, ELOQUA_USER and ELOQUA_PASSWORD"
+                ) from None
+            raise
+        except (KeyError, TypeError):
+            raise Refused(ELOQUA, "POST", "/auth/oauth2/token", 200, problem="the answer holds no token") from None

@@ -1,0 +1,187 @@
+"""Who we are at Salesforce, and its queries: on simple-salesforce, over our session (salesforce.md 5).
+
+The library knows the paths and the paging; the session under it has the timeouts, the retries and the table from status
+to error, and turns its https to a sandbox's http. Its own session renewal is not used: it drops headers and does not end.
+"""
+
+import base64
+import functools
+import itertools
+import logging
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import quote_plus
+
+from scc.config import SalesforceCredentials, checked_url
+from scc.config import salesforce as settings
+from scc.errors import ConfigError, Refused, Unavailable
+from scc.salesforce import soql
+from scc.transport import SALESFORCE, Transport
+
+if TYPE_CHECKING:
+    from simple_salesforce import Salesforce as Library
+
+log = logging.getLogger(__name__)
+
+# subrequests of one composite call that may be queries (salesforce.md 2.1)
+QUERIES_PER_CALL = 5
+T = TypeVar("T")
+Row = dict[str, Any]
+
+
+class Salesforce:
+    """One integration user in one org. Logs in at the first call, and once more when the session has expired."""
+
+    def __init__(self, transport: Transport, credentials: SalesforceCredentials):
+        self._transport = transport
+        self._credentials = credentials
+        self._version = settings().api_version
+        self._library: Library | None = None
+        transport.add_base(SALESFORCE, credentials.url)
+
+    def query(self, statement: str) -> Iterator[Row]:
+        """Yield the records of a query, page by page, without their `attributes`; parents come nested, or None."""
+        page = self._calling(lambda library: library.query(statement))
+        yield from self._paged(page)
+
+    def lookup(
+        self, from_object: str, fields: Sequence[str], key: str, values: Iterable[str], condition: str = ""
+    ) -> Iterator[Row]:
+        """Yield the records whose key is one of values (distinct, any number), in chunks by POST.
+
+        condition: a further one, see soql.parenthesised. The iterator only ends well when every chunk was answered whole,
+        so that a value that did not come back is really not there for this user.
+        """
+        extra = soql.parenthesised(condition)
+        frame = quote_plus(soql.select(fields, from_object, soql.one_of(key, ["x"]), extra))
+        for calls in _grouped(soql.chunks(values, soql.URL_BYTES - len(frame)), QUERIES_PER_CALL):
+            statements = [soql.select(fields, from_object, soql.one_of(key, chunk), extra) for chunk in calls]
+            for page in self._composite(statements):
+                yield from self._paged(page)
+
+    def check(self, statement: str) -> None:
+        """Have Salesforce judge a statement (give it LIMIT 0). Raises ConfigError with its error code."""
+        try:
+            for _ in self.query(statement):
+                pass
+        except Refused as error:
+            if error.status not in (400, 404):
+                raise
+            raise ConfigError(
+                f"Salesforce refuses the query of this configuration ({error.code}): check the object, the fields, the "
+                "condition, and that the user may see them"
+            ) from None
+
+    def _paged(self, page: Any) -> Iterator[Row]:
+        seen = 0
+        while True:
+            for record in page["records"]:
+                seen += 1
+                yield {name: value for name, value in record.items() if name != "attributes"}
+            if page["done"]:
+                break
+            page = self._calling(functools.partial(_next_page, page["nextRecordsUrl"]))
+        if seen != page["totalSize"]:
+            problem = f"{seen:,} records came instead of {page['totalSize']:,}"
+            raise Refused(SALESFORCE, "GET", "/services/data/{version}/query", 200, problem=problem)
+
+    def _composite(self, statements: Sequence[str]) -> list[Any]:
+        """The first page of each statement, all by one POST: the SOQL travels in the body, not in a URL (2.1)."""
+        prefix = f"/services/data/v{self._version}/query?q="
+        document = {
+            "allOrNone": False,
+            "compositeRequest": [
+                {"method": "GET", "url": prefix + quote_plus(statement), "referenceId": f"query{number}"}
+                for number, statement in enumerate(statements)
+            ],
+        }
+        answer = self._calling(
+            lambda library: library.restful("composite", method="POST", json=document, idempotent=True)
+        )
+        parts = (answer or {}).get("compositeResponse", [])
+        if len(parts) != len(statements):
+            raise _composite_error(200, None, "answers are missing")
+        for part in parts:
+            if part.get("httpStatusCode") != 200:
+                body = part.get("body")
+                code = body[0].get("errorCode") if isinstance(body, list) and body else None
+                raise _composite_error(part.get("httpStatusCode"), code, "one of the queries was refused")
+        return [part["body"] for part in parts]
+
+    def _calling(self, call: "Callable[[Library], T]") -> T:
+        if self._library is None:
+            self._library = self._login()
+        try:
+            return call(self._library)
+        except Refused as error:
+            if error.status != 401:
+                raise
+        log.info("Salesforce's session has expired; logging in again")
+        self._library = self._login()
+        return call(self._library)
+
+    def _login(self) -> "Library":
+        from simple_salesforce import Salesforce as Library
+
+        credentials = self._credentials
+        flow = self._assertion() if credentials.private_key else {"grant_type": "client_credentials"}
+        headers = {} if credentials.private_key else {"Authorization": self._basic()}
+        try:
+            answer = self._transport.request(
+                "POST", f"{credentials.url}/services/oauth2/token", data=flow, headers=headers, idempotent=True
+            ).json()
+            token, instance_url = answer["access_token"], answer["instance_url"]
+        except Refused as error:
+            if error.status not in (400, 401):
+                raise
+            raise ConfigError(
+                f"Salesforce refuses the login ({error.code}): check SALESFORCE_URL (the org's My Domain), "
+                "SALESFORCE_CLIENT_ID and its secret or key, and that the app allows this flow for the user"
+            ) from None
+        except (KeyError, TypeError):
+            raise Refused(
+                SALESFORCE, "POST", "/services/oauth2/token", 200, problem="the answer holds no token"
+            ) from None
+        instance_url = checked_url(instance_url, "Salesforce's answer to the login")
+        self._transport.add_base(SALESFORCE, instance_url)
+        return Library(session_id=token, instance_url=instance_url, version=self._version, session=self._transport)
+
+    def _basic(self) -> str:
+        pair = f"{self._credentials.client_id}:{self._credentials.client_secret}"
+        return "Basic " + base64.b64encode(pair.encode()).decode()
+
+    def _assertion(self) -> dict[str, str]:
+        """The JWT bearer grant: a statement signed for three minutes (salesforce.md 1.2)."""
+        import jwt
+
+        claims = {
+            "iss": self._credentials.client_id,
+            "sub": self._credentials.username,
+            "aud": self._credentials.audience,
+            "exp": int(time.time()) + 180,
+        }
+        try:
+            assertion = jwt.encode(claims, self._credentials.private_key, algorithm="RS256")
+        except (ValueError, TypeError, jwt.PyJWTError):
+            raise ConfigError("SALESFORCE_PRIVATE_KEY is not an RSA private key in PEM form") from None
+        return {"grant_type": "urn:ietf:params:oauth:grant-type:jwt-bearer", "assertion": assertion}
+
+
+def _next_page(url: str, library: "Library") -> Any:
+    return library.query_more(url, identifier_is_url=True)
+
+
+def _composite_error(status: Any, code: Any, problem: str) -> Refused | Unavailable:
+    """A part's failure, by the same reading of status and code as a whole answer's."""
+    status = status if isinstance(status, int) else None
+    code = code if isinstance(code, str) and code.isidentifier() else None
+    busy = code == "REQUEST_LIMIT_EXCEEDED" or status == 429 or (status or 0) >= 500
+    kind = Unavailable if busy else Refused
+    return kind(SALESFORCE, "POST", "/services/data/{version}/composite", status, code, problem)
+
+
+def _grouped(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    iterator = iter(items)
+    while group := list(itertools.islice(iterator, size)):
+        yield group

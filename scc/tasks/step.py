@@ -1,0 +1,141 @@
+"""The Luigi task that all steps of all processes are: where its output lies, and the systems it may talk to."""
+
+import atexit
+import functools
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import luigi
+
+from scc import outputs, verdict
+from scc.config import eloqua_credentials, salesforce_credentials
+from scc.eloqua.bulk import Bulk
+from scc.eloqua.client import Eloqua
+from scc.errors import SccError
+from scc.lease import Lease
+from scc.receipts import Receipt
+from scc.salesforce.client import Salesforce
+from scc.tables import Engine, Schema, Table
+from scc.tasks import runtime
+from scc.transport import Transport
+
+log = logging.getLogger(__name__)
+
+SLOT = "%Y-%m-%dT%H%M"
+
+
+class Step(luigi.Task):
+    """One step of a process, keyed by its slot.
+
+    slot: the minute (UTC) that the run was scheduled for. dry_run: read and decide, change nothing.
+    Required tasks are made by `self.clone(...)`, which hands both on.
+    """
+
+    slot = luigi.DateMinuteParameter(description="the scheduled minute of the run, UTC: 2026-11-22T0615")
+    dry_run = luigi.BoolParameter(default=False, description="read and decide, change nothing")
+
+    @property
+    def process(self) -> str:
+        """The process this step belongs to: the name of the module in jobs/ that declares it."""
+        return type(self).__module__.rsplit(".", 1)[-1]
+
+    @property
+    def folder(self) -> Path:
+        """<outputs>/<process>/<slot>[/dry-run]/<every other significant parameter>."""
+        names = [self.process, f"{self.slot:{SLOT}}", *(["dry-run"] if self.dry_run else [])]
+        for name, parameter in self.get_params():
+            if parameter.significant and name not in ("slot", "dry_run"):
+                names.append(parameter.serialize(getattr(self, name)))
+        return outputs.root().joinpath(*names)
+
+    def table(self, schema: Schema, name: str = "") -> Table:
+        """This step's Parquet output; name: of a second one, beside it."""
+        return Table(self.folder / f"{self._name(name)}.parquet", schema)
+
+    def document(self, name: str = "") -> outputs.JsonTarget:
+        """This step's JSON output; name: of a second one, beside it."""
+        return outputs.JsonTarget(self.folder / f"{self._name(name)}.json")
+
+    def receipt(self) -> Receipt:
+        """This step's receipt, its output when it changes a remote system."""
+        return Receipt(self.folder / f"{self._name()}.json")
+
+    def engine(self) -> Engine:
+        """The engine, on a connection of this step's own."""
+        return Engine()
+
+    @property
+    def bulk(self) -> Bulk:
+        """Eloqua's Bulk API, under this run's lease."""
+        return current_run(self.process, self.dry_run, f"{self.slot:{SLOT}}").bulk
+
+    @property
+    def salesforce(self) -> Salesforce:
+        """Salesforce, under this run's lease."""
+        return current_run(self.process, self.dry_run, f"{self.slot:{SLOT}}").salesforce
+
+    def api_calls(self) -> dict[str, int]:
+        """Requests that this process of the operating system has sent so far, by system."""
+        return current_run(self.process, self.dry_run, f"{self.slot:{SLOT}}").transport.call_counts()
+
+    def progress(self) -> Callable[[str], None]:
+        """A function that shows what this step is at, in luigid's web page."""
+        show = getattr(self, "set_status_message", None)  # Luigi lends it while the step runs
+        return lambda text: show(text) if show else None
+
+    def complete(self) -> bool:
+        """Whether the output is there; an error that keeps us from knowing reaches the verdict, which Luigi does not tell."""
+        try:
+            return super().complete()
+        except SccError as error:
+            verdict.failed(error)
+            raise
+
+    def on_failure(self, exception: BaseException) -> str:
+        """What luigid shows of a failure, and keeps in its database."""
+        return runtime.explained(exception)
+
+    def _name(self, name: str = "") -> str:
+        return f"{type(self).__name__}.{name}" if name else type(self).__name__
+
+
+class Process(Step, luigi.WrapperTask):
+    """A whole process: what `luigi --module jobs.x X` names. Done when all the steps it requires are."""
+
+
+class Run:
+    """What the steps of one process share within one process of the operating system: the lease, one login per system."""
+
+    def __init__(self, process: str, dry_run: bool, slot: str):
+        folder = outputs.root() / process / "lease"
+        self._lease = (
+            None if dry_run else Lease(folder, process, slot)
+        )  # a rehearsal changes nothing, and hinders nobody
+        self.transport = Transport(dry_run, self._lease.check if self._lease else lambda: None)
+        atexit.register(self._end)
+
+    @functools.cached_property
+    def bulk(self) -> Bulk:
+        return Bulk(Eloqua(self.transport, eloqua_credentials()))
+
+    @functools.cached_property
+    def salesforce(self) -> Salesforce:
+        return Salesforce(self.transport, salesforce_credentials())
+
+    def _end(self) -> None:
+        calls = sorted(self.transport.calls.items())
+        log.info("calls: %s", "; ".join(f"{' '.join(key)} {count}" for key, count in calls) or "none")
+        if self._lease:
+            self._lease.release()
+
+
+def current_run(process: str, dry_run: bool, slot: str) -> Run:
+    """This run; made at the first call. A forked worker makes its own: sessions must not be shared (luigi.md 4)."""
+    return _run(process, dry_run, slot, os.getpid())
+
+
+@functools.cache
+def _run(process: str, dry_run: bool, slot: str, pid: int) -> Run:
+    return Run(process, dry_run, slot)

@@ -1,0 +1,61 @@
+"""What a run leaves behind for bin/run-job, which refines Luigi's exit code by it.
+
+Luigi knows that a task failed, not why. The file that SCC_VERDICT_FILE names gets one line each: `exit_code=65` for the
+failure that matters most, and `outcome=partly` when records were rejected within the limit. Without that variable (a plain
+`luigi --module`) nothing is written.
+"""
+
+import os
+from pathlib import Path
+
+from scc.errors import ConfigError, LeaseHeld, LeaseLost, SafetyStop, SccError, Unavailable, VolumeUnavailable
+
+# most in need of a person first; an error that is not listed keeps Luigi's own code, and outranks "run again later"
+ORDER: list[type[SccError] | None] = [
+    ConfigError,
+    SafetyStop,
+    None,
+    Unavailable,
+    VolumeUnavailable,
+    LeaseLost,
+    LeaseHeld,
+]
+
+_failures: list[BaseException] = []
+_partly: list[str] = []
+
+
+def failed(error: BaseException) -> None:
+    """Remember a failure of this run."""
+    _failures.append(error)
+    _write()
+
+
+def partly(process: str) -> None:
+    """Remember that a process ended well but for rejected records."""
+    _partly.append(process)
+    _write()
+
+
+def exit_code(failures: list[BaseException]) -> int | None:
+    """The code for a run with these failures; None keeps Luigi's own."""
+    worst = min((_rank(error) for error in failures), default=ORDER.index(None))
+    kind = ORDER[worst]
+    return kind.exit_code if kind else None
+
+
+def _rank(error: BaseException) -> int:
+    for rank, kind in enumerate(ORDER):
+        if kind is not None and isinstance(error, kind):
+            return rank
+    return ORDER.index(None)
+
+
+def _write() -> None:
+    path = os.environ.get("SCC_VERDICT_FILE")
+    if not path:
+        return
+    code = exit_code(_failures)
+    lines = [f"exit_code={code}"] if code is not None else []
+    lines += ["outcome=partly"] if _partly else []
+    Path(path).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
