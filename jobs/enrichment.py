@@ -499,7 +499,7 @@ def counted(engine: Engine, plan: Table) -> Tally:
     keys = engine.read(plan).filter(~nw.col("salesforce_id").is_null())
     unknown = keys.filter(nw.col("reason") == "unknown key")
     tally.keys, tally.unknown_keys = (
-        engine.rows(frame.select(keys=nw.col("salesforce_id").n_unique()))[0]["keys"] for frame in (keys, unknown)
+        engine.rows(frame.select(keys=nw.col("salesforce_id").n_unique()))[0]["keys"] or 0 for frame in (keys, unknown)
     )
     return tally
 

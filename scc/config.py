@@ -37,7 +37,7 @@ class tables(luigi.Config):
 class eloqua(luigi.Config):
     """[eloqua] in luigi.cfg: syncs and how uploads are cut (limits: eloqua.md 4.1)."""
 
-    first_poll = luigi.FloatParameter(default=0.2, description="seconds before a sync is asked for the first time")
+    first_poll = luigi.FloatParameter(default=0.1, description="seconds before a sync is asked for the first time")
     longest_poll = luigi.FloatParameter(default=30.0, description="seconds between two questions at most")
     sync_deadline = luigi.FloatParameter(default=21600.0, description="seconds one sync may take; exports take hours")
     page_size = luigi.IntParameter(default=50_000, description="rows per page of an export, at most 50,000")

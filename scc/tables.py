@@ -115,4 +115,4 @@ class Engine:
 
     def batches(self, frame: "nw.LazyFrame[Any]", rows: int = 10_000) -> "Iterator[pa.RecordBatch]":
         """The result in record batches of at most so many rows, in no particular order."""
-        yield from frame.to_native().fetch_record_batch(rows)
+        yield from frame.to_native().to_arrow_reader(rows)

@@ -34,6 +34,7 @@ for _name in ("connectionpool", "connection", "util.retry", "response"):
 
 ELOQUA, SALESFORCE = "Eloqua", "Salesforce"
 CHUNK = 1 << 16
+SHORTEST_TRY = 0.1  # seconds
 
 
 @dataclass(frozen=True)
@@ -180,7 +181,7 @@ class Transport(requests.Session):
         while True:
             if not reads:
                 self.lease_check()
-            left = self._limits.deadline - (time.monotonic() - began)
+            left = max(self._limits.deadline - (time.monotonic() - began), SHORTEST_TRY)
             try:
                 response = self._attempt(route, url, left, keywords)
             except _Fault as fault:

@@ -21,25 +21,25 @@ ORDER: list[type[SccError] | None] = [
     LeaseHeld,
 ]
 
-_failures: list[BaseException] = []
-_partly: list[str] = []
+failures: list[BaseException] = []
+partial: list[str] = []
 
 
 def failed(error: BaseException) -> None:
     """Remember a failure of this run."""
-    _failures.append(error)
+    failures.append(error)
     _write()
 
 
 def partly(process: str) -> None:
     """Remember that a process ended well but for rejected records."""
-    _partly.append(process)
+    partial.append(process)
     _write()
 
 
-def exit_code(failures: list[BaseException]) -> int | None:
-    """The code for a run with these failures; None keeps Luigi's own."""
-    worst = min((_rank(error) for error in failures), default=ORDER.index(None))
+def exit_code(errors: list[BaseException]) -> int | None:
+    """The code for a run with these errors; None keeps Luigi's own."""
+    worst = min((_rank(error) for error in errors), default=ORDER.index(None))
     kind = ORDER[worst]
     return kind.exit_code if kind else None
 
@@ -55,7 +55,7 @@ def _write() -> None:
     path = os.environ.get("SCC_VERDICT_FILE")
     if not path:
         return
-    code = exit_code(_failures)
+    code = exit_code(failures)
     lines = [f"exit_code={code}"] if code is not None else []
-    lines += ["outcome=partly"] if _partly else []
+    lines += ["outcome=partly"] if partial else []
     Path(path).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")

@@ -22,6 +22,8 @@ from scc.errors import SccError
 log = logging.getLogger("scc")
 
 ADDRESS = re.compile(r"[^\s@'\"<>]+@[^\s@'\"<>]+")
+# what these quote are names in our code, not values of records
+ABOUT_CODE = (TypeError, AttributeError, NameError, ImportError)
 QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
 
 
@@ -29,7 +31,9 @@ def sentence(error: BaseException) -> str:
     """What a person is told of an error: our own sentence, or a stranger's with addresses and quoted values masked."""
     if isinstance(error, SccError):
         return str(error)
-    text = QUOTED.sub("'…'", ADDRESS.sub("(address)", str(error)))
+    text = ADDRESS.sub("(address)", str(error))
+    if not isinstance(error, ABOUT_CODE):
+        text = QUOTED.sub("'…'", text)
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 

@@ -69,16 +69,20 @@ class Step(luigi.Task):
     @property
     def bulk(self) -> Bulk:
         """Eloqua's Bulk API, under this run's lease."""
-        return current_run(self.process, self.dry_run, f"{self.slot:{SLOT}}").bulk
+        return self._run.bulk
 
     @property
     def salesforce(self) -> Salesforce:
         """Salesforce, under this run's lease."""
-        return current_run(self.process, self.dry_run, f"{self.slot:{SLOT}}").salesforce
+        return self._run.salesforce
 
     def api_calls(self) -> dict[str, int]:
         """Requests that this process of the operating system has sent so far, by system."""
-        return current_run(self.process, self.dry_run, f"{self.slot:{SLOT}}").transport.call_counts()
+        return self._run.transport.call_counts()
+
+    @property
+    def _run(self) -> "Run":
+        return current_run(self.process, self.dry_run, f"{self.slot:{SLOT}}")
 
     def progress(self) -> Callable[[str], None]:
         """A function that shows what this step is at, in luigid's web page."""
@@ -114,7 +118,6 @@ class Run:
             None if dry_run else Lease(folder, process, slot)
         )  # a rehearsal changes nothing, and hinders nobody
         self.transport = Transport(dry_run, self._lease.check if self._lease else lambda: None)
-        atexit.register(self._end)
 
     @functools.cached_property
     def bulk(self) -> Bulk:
@@ -124,18 +127,27 @@ class Run:
     def salesforce(self) -> Salesforce:
         return Salesforce(self.transport, salesforce_credentials())
 
-    def _end(self) -> None:
+    def end(self) -> None:
+        """Say what was called, and let the next run have the lease."""
         calls = sorted(self.transport.calls.items())
         log.info("calls: %s", "; ".join(f"{' '.join(key)} {count}" for key, count in calls) or "none")
         if self._lease:
             self._lease.release()
 
 
+_runs: dict[tuple[str, bool, int], Run] = {}
+
+
 def current_run(process: str, dry_run: bool, slot: str) -> Run:
     """This run; made at the first call. A forked worker makes its own: sessions must not be shared (luigi.md 4)."""
-    return _run(process, dry_run, slot, os.getpid())
+    key = (process, dry_run, os.getpid())
+    if key not in _runs:
+        _runs[key] = Run(process, dry_run, slot)
+    return _runs[key]
 
 
-@functools.cache
-def _run(process: str, dry_run: bool, slot: str, pid: int) -> Run:
-    return Run(process, dry_run, slot)
+@atexit.register
+def end_runs() -> None:
+    """End what this process of the operating system runs."""
+    for key in [key for key in _runs if key[2] == os.getpid()]:
+        _runs.pop(key).end()
