@@ -1,0 +1,157 @@
+"""/_sandbox/: what the sandbox holds and saw, and how to interfere, over HTTP."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from scc.sandbox.clock import iso
+from scc.sandbox.faults import BadFault
+from scc.sandbox.http import Failed, Request, Response, Router, json_response, text_response
+from scc.sandbox.salesforce.schema import OBJECTS
+from scc.sandbox.store import compact, quoted
+
+if TYPE_CHECKING:
+    from scc.sandbox.sandbox import Sandbox
+
+LINES_A_PIECE = 2000
+
+
+class Control:
+    def __init__(self, sandbox: Sandbox) -> None:
+        self._sandbox = sandbox
+        self._router = Router("/_sandbox")
+        for method, path, handler in (
+            ("GET", "/summary", self.summary),
+            ("GET", "/mutations", self.mutations),
+            ("GET", "/requests", self.requests),
+            ("GET", "/faults", self.faults),
+            ("POST", "/faults", self.add_fault),
+            ("DELETE", "/faults", self.clear_faults),
+            ("GET", "/clock", self.clock),
+            ("POST", "/clock", self.advance),
+            ("POST", "/jwt-key", self.jwt_key),
+            ("POST", "/expire-tokens", self.expire_tokens),
+            ("GET", "/custom-objects/{name}", self.custom_object),
+            ("GET", "/crm/{name}", self.crm_object),
+        ):
+            self._router.add(method, path, handler)
+
+    def answer(self, request: Request) -> Response:
+        handler, arguments, allowed = self._router.find(request.method, request.path)
+        if handler is None:
+            return text_response("Method not allowed.", 405) if allowed else text_response("Not found.", 404)
+        return handler(request, **arguments)
+
+    # -- looking ----------------------------------------------------------------------------------------------------
+
+    def summary(self, request: Request) -> Response:
+        return json_response(self.summarize())
+
+    def summarize(self) -> dict[str, Any]:
+        sandbox, store = self._sandbox, self._sandbox.store
+        status = quoted("Enrichment_Status1")
+        objects = {}
+        for entity in sandbox.systems["eloqua"].entities.values():
+            has_status = entity.field_by("Enrichment_Status1") is not None
+            column = status if has_status else "''"
+            objects[entity.name] = dict(
+                store.rows(f"SELECT {column}, count(*) FROM {entity.table} GROUP BY 1 ORDER BY 1")
+            )
+        crm = {
+            known.name: store.value(f"SELECT count(*) FROM {known.table} WHERE NOT IsDeleted")
+            for known in OBJECTS.values()
+            if known.name not in ("User", "Organization")
+        }
+        calls = {name: sandbox.server.calls[name] for name in sandbox.systems}
+        return {
+            "contacts": store.value("SELECT count(*) FROM eloqua.contact"),
+            "custom_object_records": objects,
+            "crm": crm,
+            "calls": calls,
+            "mutations": store.count_mutations(),
+            "now": iso(sandbox.clock.now),
+            "seed": sandbox.seed,
+        }
+
+    def mutations(self, request: Request) -> Response:
+        return Response(
+            200, pieces(line.encode() + b"\n" for line in self._sandbox.store.mutations()), "application/x-ndjson"
+        )
+
+    def requests(self, request: Request) -> Response:
+        return ndjson({**vars(logged), "time": iso(logged.time)} for logged in self._sandbox.requests)
+
+    def custom_object(self, request: Request, name: str) -> Response:
+        try:
+            self._sandbox.eloqua.entity(name)
+        except KeyError:
+            return text_response("No such custom object.", 404)
+        return ndjson(self._sandbox.eloqua.records(name))
+
+    def crm_object(self, request: Request, name: str) -> Response:
+        if name.lower() not in OBJECTS:
+            return text_response("No such object.", 404)
+        return ndjson(self._sandbox.salesforce.rows(name))
+
+    # -- interfering ------------------------------------------------------------------------------------------------
+
+    def faults(self, request: Request) -> Response:
+        return json_response([fault.shown() for fault in self._sandbox.faults])
+
+    def add_fault(self, request: Request) -> Response:
+        """One rule, or a list of rules: see faults.py."""
+        rules = document(request)
+        try:
+            added = [self._sandbox.faults.add(**rule) for rule in (rules if isinstance(rules, list) else [rules])]
+        except (BadFault, TypeError) as error:
+            return text_response(f"{error}\n", 400)
+        return json_response([fault.shown() for fault in added], 201)
+
+    def clear_faults(self, request: Request) -> Response:
+        self._sandbox.faults.clear()
+        return Response(204, b"", None)
+
+    def clock(self, request: Request) -> Response:
+        return json_response({"now": iso(self._sandbox.clock.now)})
+
+    def advance(self, request: Request) -> Response:
+        body = document(request)
+        seconds = body.get("advance") if isinstance(body, dict) else None
+        if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 <= seconds < 10**10:
+            return text_response('Send {"advance": seconds}.\n', 400)
+        return json_response({"now": iso(self._sandbox.clock.advance(seconds))})
+
+    def jwt_key(self, request: Request) -> Response:
+        """Register the public key (PEM, as the body) whose assertions the JWT flow accepts."""
+        pem = request.body.decode("utf-8", "replace").strip()
+        if not pem.startswith("-----BEGIN"):
+            return text_response("Send a public key as PEM.\n", 400)
+        self._sandbox.salesforce.register_jwt_key(pem)
+        return Response(204, b"", None)
+
+    def expire_tokens(self, request: Request) -> Response:
+        for door in (self._sandbox.eloqua, self._sandbox.salesforce):
+            door.expire_tokens()
+        return Response(204, b"", None)
+
+
+def document(request: Request) -> Any:
+    try:
+        return json.loads(request.body)
+    except ValueError:
+        raise Failed(text_response("The body is not JSON.\n", 400)) from None
+
+
+def ndjson(rows: Iterable[dict[str, Any]]) -> Response:
+    """One JSON document a line, sent as it is made."""
+    return Response(200, pieces(compact(row) + b"\n" for row in rows), "application/x-ndjson")
+
+
+def pieces(lines: Iterable[bytes]) -> Iterator[bytes]:
+    """Lines joined to pieces that are worth a write."""
+    lines = iter(lines)
+    while piece := b"".join(itertools.islice(lines, LINES_A_PIECE)):
+        yield piece

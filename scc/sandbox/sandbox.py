@@ -1,0 +1,137 @@
+"""The sandbox as a whole: store, clock, both systems, faults, and the server in front of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from scc.sandbox import eloqua as eloqua_system
+from scc.sandbox import salesforce as salesforce_system
+from scc.sandbox.clock import Clock
+from scc.sandbox.control import Control
+from scc.sandbox.faults import Faults
+from scc.sandbox.http import Request, Response
+from scc.sandbox.salesforce.door import Door as SalesforceDoor
+from scc.sandbox.seed import Size, found_company
+from scc.sandbox.server import Hook, LoggedRequest, Server
+from scc.sandbox.store import Store
+
+DEFAULT_CONTACTS = 20_000
+WAITING_SHARE = 0.05
+
+
+class Sandbox:
+    """Eloqua and Salesforce on loopback, in this process.
+
+        with Sandbox(contacts=200, seed=1, now="2026-11-22T06:15:00Z", sync_polls=1) as sandbox:
+            requests.get(sandbox.url + "/id", auth=...)
+
+    contacts, waiting: Eloqua contacts, and custom-object records that wait (default 5 % of all records).
+    now: an instant at which the clock stands until it is advanced; without it the real clock.
+    sync_polls: the GET of a sync that finds it final. page_size: rows of a Salesforce query page.
+    """
+
+    def __init__(
+        self,
+        contacts: int = DEFAULT_CONTACTS,
+        seed: int = 1,
+        now: datetime | str | None = None,
+        sync_polls: int = 2,
+        waiting: int | None = None,
+        page_size: int = 2000,
+        port: int = 0,
+    ) -> None:
+        self.seed, self._port = seed, port
+        self.clock = Clock(now)
+        self.store = Store(self.clock)
+        self.faults = Faults(seed)
+        self.systems: dict[str, Any] = {
+            "eloqua": eloqua_system.Eloqua(self.store, self.clock, seed, sync_polls),
+            "salesforce": salesforce_system.Salesforce(self.store, self.clock, seed, page_size),
+        }
+        self.eloqua = self.systems["eloqua"].door
+        self.salesforce = SalesforceDoor(self.systems["salesforce"])
+        size = Size(contacts, round(contacts * WAITING_SHARE) if waiting is None else waiting)
+        found_company(self.store, self.systems["eloqua"], seed, self.clock.naive, size)
+        self._control = Control(self)
+        self.server = Server(self._answer, system_of, self.clock, self.faults)
+
+    # -- life -------------------------------------------------------------------------------------------------------
+
+    def start(self) -> Sandbox:
+        """Listen on 127.0.0.1. Raises OSError when the port is taken."""
+        self.server.start(self._port)
+        for system in self.systems.values():
+            system.base_url = self.url
+        return self
+
+    def stop(self) -> None:
+        self.server.stop()
+        self.store.close()
+
+    def __enter__(self) -> Sandbox:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server.port}"
+
+    @property
+    def env(self) -> dict[str, str]:
+        """The variables that point a client at this sandbox."""
+        return environment(self.server.port)
+
+    # -- what tests use ---------------------------------------------------------------------------------------------
+
+    def on(self, method: str, path: str, call: Callable[[Request], Any], nth: int | None = 1) -> None:
+        """Run `call(request)` when the n-th request fits (None: every), before it is answered.
+
+        method: "*" for any. path: a regular expression, searched without case.
+        """
+        self.server.hooks.append(Hook(method, path, call, nth))
+
+    @property
+    def requests(self) -> list[LoggedRequest]:
+        """The requests to Eloqua and Salesforce in order of their answers; /_sandbox is not counted."""
+        return list(self.server.requests)
+
+    @property
+    def mutations(self) -> list[dict[str, Any]]:
+        """Every change of business data since the start: see Store.mutations."""
+        return [json.loads(line) for line in self.store.mutations()]
+
+    def summary(self) -> dict[str, Any]:
+        return self._control.summarize()
+
+    def _answer(self, request: Request) -> Response:
+        system = self.systems.get(request.system)
+        return system.answer(request) if system else self._control.answer(request)
+
+
+def system_of(path: str) -> str:
+    """Which system a path belongs to: they share one port, and no path of one is a path of the other."""
+    lowered = path.lower()
+    if lowered.startswith("/_sandbox"):
+        return "sandbox"
+    return "salesforce" if lowered.startswith("/services") else "eloqua"
+
+
+def environment(port: int) -> dict[str, str]:
+    """Addresses and credentials; the values are fixed and documented in docs/sandbox.md."""
+    url, user = f"http://127.0.0.1:{port}", eloqua_system.USERS["api.user"]
+    return {
+        "ELOQUA_LOGIN_URL": url,
+        "ELOQUA_SITE": eloqua_system.SITE,
+        "ELOQUA_USER": user.name,
+        "ELOQUA_PASSWORD": user.password,
+        "ELOQUA_CLIENT_ID": eloqua_system.CLIENT_ID,
+        "ELOQUA_CLIENT_SECRET": eloqua_system.CLIENT_SECRET,
+        "SALESFORCE_URL": url,
+        "SALESFORCE_CLIENT_ID": salesforce_system.CLIENT_ID,
+        "SALESFORCE_CLIENT_SECRET": salesforce_system.CLIENT_SECRET,
+    }

@@ -1,0 +1,175 @@
+"""All business data and the log of its changes, in one in-memory DuckDB.
+
+Tables live in schemas: `eloqua` and `sf` hold business data, `staging` holds what Eloqua stages for imports and exports
+and what Salesforce keeps behind a query locator, `log` holds the mutations. Readers use `rows` from any thread; writers
+hold `lock`, so that two clients always see whole changes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import duckdb
+
+from scc.sandbox.clock import Clock
+
+# The request that is being served, for the mutation log: the door to state from Python has none.
+_current = threading.local()
+
+
+class Store:
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+        self.lock = threading.RLock()
+        self._db = duckdb.connect(":memory:", config={"threads": min(4, os.cpu_count() or 1)})
+        self._cursors = threading.local()
+        self._names: dict[str, int] = {}
+
+    def create_schemas(self) -> None:
+        self.execute("""
+            CREATE SCHEMA eloqua; CREATE SCHEMA sf; CREATE SCHEMA staging; CREATE SCHEMA log;
+            CREATE TABLE log.batch (batch BIGINT, time TIMESTAMP, system VARCHAR, object VARCHAR,
+                                    request VARCHAR, fields VARCHAR[]);
+            CREATE TABLE log.mutation (batch BIGINT, id VARCHAR, kind VARCHAR, old VARCHAR[], new VARCHAR[]);
+        """)
+
+    def copy_to(self, path: str) -> None:
+        """Write all tables to a new DuckDB file."""
+        self.execute(f"ATTACH {literal(path)} AS copy_; COPY FROM DATABASE memory TO copy_; DETACH copy_")
+
+    def copy_from(self, path: str) -> None:
+        """Fill an empty store from such a file."""
+        self.execute(f"ATTACH {literal(path)} AS copy_ (READ_ONLY); COPY FROM DATABASE copy_ TO memory; DETACH copy_")
+
+    def close(self) -> None:
+        self._db.close()
+
+    # -- SQL ------------------------------------------------------------------------------------------------------
+
+    def execute(self, sql: str, parameters: Sequence[Any] = ()) -> duckdb.DuckDBPyConnection:
+        """Run one statement on this thread's cursor; fetch from what it returns before the next call."""
+        cursor = getattr(self._cursors, "cursor", None)
+        if cursor is None:
+            cursor = self._cursors.cursor = self._db.cursor()
+        return cursor.execute(sql, list(parameters)) if parameters else cursor.execute(sql)
+
+    def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        return self.execute(sql, parameters).fetchall()
+
+    def dicts(self, sql: str, parameters: Sequence[Any] = ()) -> list[dict[str, Any]]:
+        cursor = self.execute(sql, parameters)
+        names = [column[0] for column in cursor.description]
+        return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+    def value(self, sql: str, parameters: Sequence[Any] = ()) -> Any:
+        """The first column of the first row, None when there is no row."""
+        row = self.execute(sql, parameters).fetchone()
+        return row[0] if row else None
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """One writer at a time; all or nothing."""
+        with self.lock:
+            self.execute("BEGIN")
+            try:
+                yield
+            except BaseException:
+                self.execute("ROLLBACK")
+                raise
+            self.execute("COMMIT")
+
+    def next_number(self, counter: str, start: int = 1) -> int:
+        """The next number of a counter: 1, 2, 3 ... Definitions, syncs, batches and ids each have their own."""
+        with self.lock:
+            self._names[counter] = self._names.get(counter, start - 1) + 1
+            return self._names[counter]
+
+    # -- mutations --------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def caused_by(self, request: str) -> Iterator[None]:
+        """Whatever this thread changes inside is put down to `request` ("METHOD path")."""
+        before = getattr(_current, "request", None)
+        _current.request = request
+        try:
+            yield
+        finally:
+            _current.request = before
+
+    def new_batch(self, system: str, object_name: str, fields: Sequence[str], request: str | None = None) -> int:
+        """Open a batch of changes of one object; its rows go to log.mutation, with values in the order of `fields`.
+
+        Changes are kept as arrays of texts and rendered when asked for: an import of 1,000,000 rows writes its batch
+        in one statement.
+        """
+        batch = self.next_number("batch")
+        cause = request or getattr(_current, "request", None) or "python"
+        self.execute(
+            "INSERT INTO log.batch VALUES (?, ?, ?, ?, ?, ?)",
+            [batch, self.clock.naive, system, object_name, cause, list(fields)],
+        )
+        return batch
+
+    def log_change(
+        self, system: str, object_name: str, record_id: str, kind: str, old: Mapping[str, Any], new: Mapping[str, Any]
+    ) -> None:
+        """Log one record's change; `kind` is create, update or delete, values are by field name."""
+        fields = [name for name in {**old, **new} if kind != "update" or old.get(name) != new.get(name)]
+        if kind == "update" and not fields:
+            return
+        batch = self.new_batch(system, object_name, fields)
+        self.execute(
+            "INSERT INTO log.mutation VALUES (?, ?, ?, ?, ?)",
+            [batch, str(record_id), kind, [text(old.get(f)) for f in fields], [text(new.get(f)) for f in fields]],
+        )
+
+    def mutations(self) -> Iterator[str]:
+        """Every change of business data in order, as JSON texts: time, system, object, id, kind, changed, request.
+
+        changed: {field: {"old": text, "new": text}}, only what differs. DuckDB renders them: a million take seconds.
+        """
+        cursor = self._db.cursor()
+        cursor.execute("""
+            SELECT to_json(struct_pack("time" := strftime(b.time, '%Y-%m-%dT%H:%M:%S.%gZ'), "system" := b.system,
+                "object" := b.object, "id" := m.id, "kind" := m.kind,
+                "changed" := map_from_entries(list_transform(
+                    list_filter(list_zip(b.fields, coalesce(m.old, []), coalesce(m.new, [])),
+                                lambda f: f[2] IS DISTINCT FROM f[3]),
+                    lambda f: (f[1], struct_pack("old" := f[2], "new" := f[3])))),
+                "request" := b.request))
+            FROM log.mutation m JOIN log.batch b USING (batch) ORDER BY b.batch, m.rowid
+        """)
+        while page := cursor.fetchmany(5000):
+            yield from (row[0] for row in page)
+
+    def count_mutations(self) -> int:
+        return self.value("SELECT count(*) FROM log.mutation")
+
+
+def text(value: Any) -> str | None:
+    """A value as the mutation log shows it."""
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value)
+
+
+def quoted(name: str) -> str:
+    """A name as an SQL identifier."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def literal(value: str) -> str:
+    """A text as an SQL literal, for places that take no parameter."""
+    return "'" + value.replace("'", "''") + "'"
+
+
+def compact(document: Any) -> bytes:
+    """A document as JSON bytes the way both systems send it: UTF-8, no blanks."""
+    return json.dumps(document, ensure_ascii=False, separators=(",", ":"), default=str).encode()
