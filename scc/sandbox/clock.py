@@ -8,11 +8,22 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+LAST_YEAR = 9000  # so that deadlines after now can still be told
+
 
 class Clock:
     def __init__(self, start: datetime | str | None = None) -> None:
         self._start = parse_instant(start) if isinstance(start, str) else start
         self._advanced = timedelta()
+
+    @property
+    def stands(self) -> bool:
+        """Whether it moves only when told to."""
+        return self._start is not None
+
+    @property
+    def advanced(self) -> timedelta:
+        return self._advanced
 
     @property
     def now(self) -> datetime:
@@ -25,8 +36,11 @@ class Clock:
         return self.now.replace(tzinfo=None)
 
     def advance(self, seconds: float) -> datetime:
-        """Move on by `seconds` and return the new instant."""
-        self._advanced += timedelta(seconds=seconds)
+        """Move on by `seconds` and return the new instant. Raises OverflowError beyond the year 9000."""
+        advanced = self._advanced + timedelta(seconds=seconds)
+        if ((self._start or datetime.now(UTC)) + advanced).year > LAST_YEAR:
+            raise OverflowError(f"the clock ends with the year {LAST_YEAR}")
+        self._advanced = advanced
         return self.now
 
 

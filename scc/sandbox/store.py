@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -21,6 +24,8 @@ from scc.sandbox.clock import Clock
 # The request that is being served, for the mutation log: the door to state from Python has none.
 _current = threading.local()
 
+MEMORY, COPY = "memory", "company"  # names of the database that holds the tables
+
 
 class Store:
     def __init__(self, clock: Clock) -> None:
@@ -28,7 +33,9 @@ class Store:
         self.lock = threading.RLock()
         self._db = duckdb.connect(":memory:", config={"threads": min(4, os.cpu_count() or 1)})
         self._cursors = threading.local()
+        self._database = MEMORY
         self._names: dict[str, int] = {}
+        self._counting = threading.Lock()
 
     def create_schemas(self) -> None:
         self.execute("""
@@ -40,14 +47,33 @@ class Store:
 
     def copy_to(self, path: str) -> None:
         """Write all tables to a new DuckDB file."""
-        self.execute(f"ATTACH {literal(path)} AS copy_; COPY FROM DATABASE memory TO copy_; DETACH copy_")
+        self.execute(f"""ATTACH {literal(path)} AS copy_ (BLOCK_SIZE 16384);
+                         COPY FROM DATABASE {self._database} TO copy_; DETACH copy_""")
 
     def copy_from(self, path: str) -> None:
-        """Fill an empty store from such a file."""
-        self.execute(f"ATTACH {literal(path)} AS copy_ (READ_ONLY); COPY FROM DATABASE copy_ TO memory; DETACH copy_")
+        """Make an empty store one with the tables of such a file, independent of it.
+
+        It works on a copy of the file, without a log of its own: a third of the time that copying table by table takes.
+        """
+        handle, own = tempfile.mkstemp(prefix="scc-sandbox-")
+        os.close(handle)
+        try:
+            shutil.copyfile(path, own)
+            self.execute(f"ATTACH {literal(own)} AS {COPY} (RECOVERY_MODE no_wal_writes); USE {COPY}")
+        finally:
+            Path(own).unlink()  # the open file lives on until the store is closed
+        self._database = COPY
+        self.execute("PRAGMA disable_checkpoint_on_shutdown")
 
     def close(self) -> None:
         self._db.close()
+
+    def cursor(self) -> duckdb.DuckDBPyConnection:
+        """A connection of its own to the same tables."""
+        cursor = self._db.cursor()
+        if self._database != MEMORY:
+            cursor.execute(f"USE {self._database}")
+        return cursor
 
     # -- SQL ------------------------------------------------------------------------------------------------------
 
@@ -55,7 +81,7 @@ class Store:
         """Run one statement on this thread's cursor; fetch from what it returns before the next call."""
         cursor = getattr(self._cursors, "cursor", None)
         if cursor is None:
-            cursor = self._cursors.cursor = self._db.cursor()
+            cursor = self._cursors.cursor = self.cursor()
         return cursor.execute(sql, list(parameters)) if parameters else cursor.execute(sql)
 
     def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
@@ -85,7 +111,7 @@ class Store:
 
     def next_number(self, counter: str, start: int = 1) -> int:
         """The next number of a counter: 1, 2, 3 ... Definitions, syncs, batches and ids each have their own."""
-        with self.lock:
+        with self._counting:  # not the writers' lock: a reader counts its request, too
             self._names[counter] = self._names.get(counter, start - 1) + 1
             return self._names[counter]
 
@@ -133,7 +159,7 @@ class Store:
 
         changed: {field: {"old": text, "new": text}}, only what differs. DuckDB renders them: a million take seconds.
         """
-        cursor = self._db.cursor()
+        cursor = self.cursor()
         cursor.execute("""
             SELECT to_json(struct_pack("time" := strftime(b.time, '%Y-%m-%dT%H:%M:%S.%gZ'), "system" := b.system,
                 "object" := b.object, "id" := m.id, "kind" := m.kind,
@@ -167,9 +193,10 @@ def quoted(name: str) -> str:
 
 def literal(value: str) -> str:
     """A text as an SQL literal, for places that take no parameter."""
-    return "'" + value.replace("'", "''") + "'"
+    text_ = "'" + value.replace("'", "''") + "'"
+    return text_ if "\0" not in value else "(" + text_.replace("\0", "' || chr(0) || '") + ")"  # SQL ends at a NUL
 
 
 def compact(document: Any) -> bytes:
     """A document as JSON bytes the way both systems send it: UTF-8, no blanks."""
-    return json.dumps(document, ensure_ascii=False, separators=(",", ":"), default=str).encode()
+    return json.dumps(document, ensure_ascii=False, separators=(",", ":"), default=str).encode("utf-8", "replace")

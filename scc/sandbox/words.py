@@ -156,3 +156,34 @@ TOPICS = (
 )
 # Keys of waiting records that never were Salesforce ids.
 BROKEN_KEYS = ("", "n/a", "701-broken", "Spring Webinar", " ", "7015j0000", "unknown")
+LISTS = (
+    "Newsletter EMEA",
+    "Newsletter Americas",
+    "Event invitations",
+    "CRM sync",
+    "Nurture: new contacts",
+    "Customers",
+    "Webinar attendees 2026",
+    "Partner programme",
+    "Legal hold - do not delete",
+    "Old import (2021)",
+    "Ärzte & Kliniken",
+    "Test list",
+)
+EMAIL_GROUPS = ("Newsletter", "Events", "Product News", "Surveys", "Partner Mail")
+MAILINGS = ("Newsletter", "Invitation", "Reminder", "Follow-up", "Product update", "Survey")
+PAGES = (
+    "/",
+    "/products",
+    "/pricing",
+    "/webinars/spring",
+    "/download?file=guide.pdf",
+    "/kontakt",
+    "/über-uns",
+    "/careers",
+)
+REFERRERS = ("", "https://search.example.org/?q=acme", "https://www.example.com/", "https://social.example.net/post/1")
+FORMS = ("Contact us", "Newsletter sign-up", "Download: guide", "Webinar registration", "Demo request")
+COMMENTS = ("", "please+call", "n%2Fa", "Bitte+um+R%C3%BCckruf", "%E7%94%B0%E4%B8%AD", "x")
+EXTERNAL_ASSETS = ("Trade show", "Call centre", "Direct mail")
+JUNK_NAMES = ("test", "asdf", "-", "", "Mr.", "FIRSTNAME", "123", "anna maria")

@@ -5,7 +5,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from collections import Counter
 
 import pytest
@@ -55,6 +54,9 @@ def test_the_company_is_the_same_on_every_machine_and_release(shared):
 def test_all_addresses_are_in_reserved_domains(shared):
     addresses = {row["C_EmailAddress"] for row in shared.eloqua.records("Contact")}
     addresses |= {row["Email"] for name in ("Lead", "Contact") for row in shared.salesforce.rows(name)}
+    addresses |= {row[0] for row in shared.store.rows("SELECT EmailAddress FROM eloqua.activity")}
+    addresses |= {row[0] for row in shared.store.rows("SELECT address FROM eloqua.address")}
+    addresses -= {None}  # web visits have none, and some leads
 
     assert len(addresses) >= 200
     assert [a for a in addresses if not re.fullmatch(r"[^@\s]+@(\w+\.)?example\.(com|org|net)", a.lower())] == []
@@ -64,13 +66,6 @@ def test_contact_addresses_are_unique_without_case(shared):
     addresses = Counter(row["C_EmailAddress"].lower() for row in shared.eloqua.records("Contact"))
 
     assert addresses.most_common(1)[0][1] == 1
-
-
-def test_leads_and_contacts_share_addresses_with_eloqua(shared):
-    eloqua = {row["C_EmailAddress"].lower() for row in shared.eloqua.records("Contact")}
-    leads, contacts = ({row["Email"] for row in shared.salesforce.rows(name)} for name in ("Lead", "Contact"))
-
-    assert leads and contacts and leads | contacts <= eloqua and leads & contacts
 
 
 def test_waiting_records_have_the_promised_kinds_of_keys():
@@ -228,7 +223,7 @@ def test_a_taken_port_is_said_in_one_sentence():
         )
 
     assert (
-        run.returncode == 1
+        run.returncode == 78
         and run.stderr.startswith(f"cannot listen on port {port}: ")
         and "Traceback" not in run.stderr
     )
@@ -253,10 +248,3 @@ def test_two_clients_at_once_lose_nothing(sandbox, eloqua):
 
     rows = sandbox.eloqua.records(OBJECTS[0])
     assert len({r["Id"] for r in rows}) == len({r["Record_Key1"] for r in rows}) == len(rows) == 400
-
-
-def test_a_small_company_is_up_at_once():
-    started = time.monotonic()
-    with Sandbox(contacts=200, now=NOW) as sandbox:
-        requests.get(sandbox.url + "/id")
-    assert time.monotonic() - started < 2  # generous: half a second on an idle machine, and CI is none
