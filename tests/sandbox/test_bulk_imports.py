@@ -312,3 +312,21 @@ def test_imported_rows_are_linked_to_contacts_by_address(sandbox, eloqua, events
 
     assert (sync["codes"]["ELQ-00025"], sync["codes"]["ELQ-00034"]) == (1, 1)
     assert (by_key(sandbox)["a"]["ContactId"], by_key(sandbox)["b"]["ContactId"]) == (contact["Id"], None)
+
+
+def test_a_row_may_be_as_long_as_a_file(sandbox, eloqua, events):
+    path, fields = events
+
+    sync = eloqua.import_rows(path, fields, "Key", [{"Key": "k", "Name": "n", "Status": "", "more": "x" * 9_000_000}])
+
+    assert (sync["status"], by_key(sandbox)["k"]["Campaign_Name1"]) == ("warning", "n")
+
+
+def test_colons_in_values_are_no_keys_and_a_rare_key_is_noticed(sandbox, eloqua, events):
+    path, fields = events
+    rows = [{"Key": f"k:{i}", "Name": "a: b", "Status": "::"} for i in range(50)]
+
+    clean = eloqua.import_rows(path, fields, "Key", rows)
+    odd = eloqua.import_rows(path, fields, "Key", [*rows, {"Key": "last", "Name": "", "Status": "", "extra": None}])
+
+    assert (clean["status"], odd["status"], odd["codes"]["ELQ-00111"]) == ("success", "warning", 51)

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import re
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from scc.sandbox.eloqua.accounts import ACCOUNT_FIELDS
+from scc.sandbox.eloqua.activities import Activities
+from scc.sandbox.eloqua.arrivals import Arrivals
 from scc.sandbox.eloqua.auth import CLIENT_ID, CLIENT_SECRET, SITE, USERS, Auth
 from scc.sandbox.eloqua.bulk import Bulk
+from scc.sandbox.eloqua.containers import Containers
 from scc.sandbox.eloqua.definitions import Definition
 from scc.sandbox.eloqua.door import Door
-from scc.sandbox.eloqua.entities import CONTACT_FIELDS, Entity
+from scc.sandbox.eloqua.entities import CONTACT_FIELDS, Entity, Field
+from scc.sandbox.eloqua.opportunities import opportunity_entities
+from scc.sandbox.eloqua.people import People
+from scc.sandbox.eloqua.rest import Rest
 from scc.sandbox.eloqua.settings import Limits
 from scc.sandbox.eloqua.syncs import Syncs
 from scc.sandbox.http import Failed, Request, Response, Router, text_response
@@ -21,16 +31,27 @@ if TYPE_CHECKING:
 __all__ = ["CLIENT_ID", "CLIENT_SECRET", "SITE", "USERS", "Eloqua"]
 
 BULK = "/api/bulk/2.0"
+# Rows of a finished export do not change any more: reading them waits for no writer.
+PAGE = re.compile(r"/syncs/\d+/data/*", re.IGNORECASE)
+ADDRESS = Field(0, "Email Address", "EmailAddress", "emailAddress", not_null=True)
 
 
 class Eloqua:
     """One Eloqua instance."""
 
-    def __init__(self, store: Store, clock: Clock, seed: int, sync_polls: int) -> None:
+    def __init__(self, store: Store, clock: Clock, seed: int, sync_polls: int | None) -> None:
         self.store, self.clock, self.seed, self.sync_polls = store, clock, seed, sync_polls
         self.limits = Limits()
         self.base_url = ""
-        self.contacts = Entity("Contact", None, "Contact", "eloqua.contact", CONTACT_FIELDS)
+        self.contacts = Entity("Contact", None, "Contact", "eloqua.contact", list(CONTACT_FIELDS))
+        self.accounts = Entity("Account", None, "Account", "eloqua.account", list(ACCOUNT_FIELDS))
+        self.contacts.account = self.accounts
+        self.addresses = Entity("EmailAddress", None, "Address", "eloqua.address", [ADDRESS])
+        self.opportunities, self.opportunity_contacts = opportunity_entities()
+        self.people = People(self)
+        self.arrivals = Arrivals(self)
+        self.containers = Containers(self)
+        self.activities = Activities(self)
         self.entities: dict[str, Entity] = {}
         self.definitions: dict[int, Definition] = {}
         self.refusals: dict[str, dict[str, str]] = {}
@@ -40,6 +61,7 @@ class Eloqua:
         self._open, self._bulk = Router(), Router(BULK + "/*")
         self.auth.routes(self._open)
         Bulk(self).routes(self._bulk)
+        self.rest = Rest(self)
 
     def answer(self, request: Request) -> Response:
         response = self._answer(request)
@@ -52,12 +74,13 @@ class Eloqua:
 
     def _answer(self, request: Request) -> Response:
         try:
-            with self.store.lock, self.store.caused_by(request.cause):
-                self._age()
+            with self._turn(request), self.store.caused_by(request.cause):
                 handler, arguments, allowed = self._open.find(request.method, request.path)
                 if handler:
                     return handler(request)
                 user = self.auth.require(request)
+                if self.rest.owns(request.path):
+                    return self.rest.answer(request, user)
                 handler, arguments, allowed = self._bulk.find(request.method, request.path)
                 if handler is None:
                     return text_response("Method not allowed.", 405) if allowed else text_response("Not found.", 404)
@@ -65,14 +88,41 @@ class Eloqua:
         except Failed as failure:
             return failure.response
 
+    @contextmanager
+    def _turn(self, request: Request) -> Iterator[None]:
+        """One request at a time, but for those that read a page: they wait for nobody."""
+        if request.method == "GET" and PAGE.search(request.path):
+            if self.store.lock.acquire(blocking=False):
+                try:
+                    self._age()
+                finally:
+                    self.store.lock.release()
+            yield
+            return
+        with self.store.lock:
+            self._age()
+            yield
+
     def _age(self) -> None:
         """What time has done since the last request: syncs end, definitions with an autoDeleteDuration go."""
         self.syncs.settle()
+        self.arrivals.settle()
         now = self.clock.now
         for definition in [d for d in self.definitions.values() if d.gone(now)]:
             self.drop_definition(definition)
 
     # -- what the endpoints look up ---------------------------------------------------------------------------------
+
+    def standard_entities(self) -> list[Entity]:
+        """What there is in every instance; each has its path."""
+        return [
+            self.contacts,
+            self.accounts,
+            self.activities.entity,
+            self.addresses,
+            self.opportunities,
+            self.opportunity_contacts,
+        ]
 
     def custom_objects(self) -> list[Entity]:
         return list(self.entities.values())

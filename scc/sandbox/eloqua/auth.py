@@ -5,13 +5,12 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-import json
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
-from scc.sandbox.http import Failed, Request, Response, Router, json_response, text_response
+from scc.sandbox.http import Failed, Request, Response, Router, json_response, load_json, text_response
 
 if TYPE_CHECKING:
     from scc.sandbox.eloqua import Eloqua
@@ -191,7 +190,7 @@ def token_form(request: Request) -> dict[str, Any]:
     body = request.body.decode("utf-8", "replace")
     if body.lstrip().startswith("{"):
         try:
-            return json.loads(body)
+            return load_json(body)
         except ValueError:
             return {}
     return dict(parse_qsl(body, keep_blank_values=True))

@@ -15,7 +15,7 @@ from scc.sandbox.eloqua.entities import (
     internal_name,
     stamp,
 )
-from scc.sandbox.store import quoted
+from scc.sandbox.store import literal, quoted
 
 if TYPE_CHECKING:
     from scc.sandbox.eloqua import Eloqua
@@ -41,9 +41,13 @@ class Door:
     ) -> int:
         """Add a record of a custom object and return its id; values by internal or display field name."""
         entity, fields = self.entity(object_name), self._internal(object_name, values)
+        born = naive(created_at) if created_at else self.clock.naive
         with self.store.transaction():
-            number = self.store.value(f"SELECT coalesce(max(Id), 0) + 1 FROM {entity.table}")
-            born = naive(created_at) if created_at else self.clock.naive
+            if entity.kind == "Contact":
+                return self._eloqua.people.create_contact(fields, born)
+            if entity.kind == "Account":
+                return self._eloqua.rest.accounts.create(fields, born)
+            number = self._eloqua.people.reserve_ids(entity.table)
             system: dict[str, Any] = {"Id": number, "CreatedAt": born, "UpdatedAt": born}
             if entity.kind == "CustomObject":
                 system |= {"ExternalId": f"DCTET{number:012d}", "ContactId": contact_id}
@@ -59,6 +63,9 @@ class Door:
         """Change a record; raises KeyError when there is none. UpdatedAt moves."""
         entity, fields = self.entity(object_name), self._internal(object_name, values)
         with self.store.transaction():
+            if entity.kind == "Contact":
+                self._eloqua.people.update_contact(record_id, fields)
+                return
             old = self._record(entity, record_id)
             sets = ", ".join(f"{quoted(name)} = ?" for name in fields)
             self.store.execute(
@@ -70,7 +77,16 @@ class Door:
     def delete_record(self, object_name: str, record_id: int) -> None:
         entity = self.entity(object_name)
         with self.store.transaction():
+            if entity.kind in ("Contact", "Account"):
+                owner = (
+                    self._eloqua.people.delete_contact
+                    if entity.kind == "Contact"
+                    else self._eloqua.rest.accounts.delete
+                )
+                owner(record_id)
+                return
             old = self._record(entity, record_id)
+            self._eloqua.people.retire_id(entity.table, record_id)
             self.store.execute(f"DELETE FROM {entity.table} WHERE Id = ?", [record_id])
             self.store.log_change(
                 "eloqua", entity.name, str(record_id), "delete", {n: v for n, v in old.items() if n not in SYSTEM}, {}
@@ -95,6 +111,151 @@ class Door:
             if row["Id"] == record_id:
                 return row
         raise KeyError(record_id)
+
+    # -- people -----------------------------------------------------------------------------------------------------
+
+    def add_contact(
+        self,
+        address: str,
+        values: Mapping[str, Any] | None = None,
+        created_at: datetime | str | None = None,
+        account_id: int | None = None,
+    ) -> int:
+        """Add a contact and return its id; subscription and bounce state are those that its address has already."""
+        fields = self._internal("Contact", {"C_EmailAddress": address, **(values or {})})
+        born = naive(created_at) if created_at else self.clock.naive
+        with self.store.transaction():
+            return self._eloqua.people.create_contact(fields, born, account_id)
+
+    def contact(self, address: str) -> dict[str, Any] | None:
+        """The contact with this address (without regard to case), as `records("Contact")` shows it."""
+        number = self._eloqua.people.contact_by_address(address)
+        return None if number is None else self.record("Contact", number)
+
+    def set_subscribed(self, address: str, subscribed: bool = True) -> None:
+        """Globally, for the address: with a contact or without."""
+        with self.store.transaction():
+            self._eloqua.people.set_subscribed(f"SELECT {literal(address)}", subscribed)
+
+    def set_bounced(self, address: str, bounced: bool = True) -> None:
+        with self.store.transaction():
+            self._eloqua.people.set_bounced(f"SELECT {literal(address)}", bounced)
+
+    def bounced(self) -> set[str]:
+        """The addresses (lower case) that are marked as bounced, with a contact or without."""
+        return {row[0] for row in self.store.rows("SELECT address FROM eloqua.address WHERE bounced")}
+
+    def unsubscribed(self) -> set[str]:
+        """The addresses (lower case) that are unsubscribed globally."""
+        return {row[0] for row in self.store.rows("SELECT address FROM eloqua.address WHERE NOT subscribed")}
+
+    def add_list(self, name: str, contact_ids: Sequence[int] = ()) -> int:
+        """A contact list with these members; its id."""
+        with self.store.transaction():
+            number = self._eloqua.people.create_list(name)
+            if contact_ids:
+                ids = ", ".join(str(int(contact)) for contact in contact_ids)
+                self._eloqua.people.add_members(number, f"SELECT unnest([{ids}]::BIGINT[])")
+            return number
+
+    def lists(self) -> dict[str, list[int]]:
+        """All contact lists: name -> ids of the members."""
+        found = self.store.rows("SELECT Id, name FROM eloqua.list ORDER BY Id")
+        return {name: self._eloqua.people.members(number) for number, name in found}
+
+    def add_email_group(self, name: str) -> int:
+        with self.store.transaction():
+            return self._eloqua.people.create_email_group(name)
+
+    def add_account(self, name: str, values: Mapping[str, Any] | None = None) -> int:
+        """Add an account and return its id."""
+        return self.add_record("Account", {"M_CompanyName": name, **(values or {})})
+
+    # -- activities, segments ---------------------------------------------------------------------------------------
+
+    def add_activity(
+        self,
+        type: str,
+        contact: int | str | None = None,
+        created_at: datetime | str | None = None,
+        visible_at: datetime | str | None = None,
+        **fields: Any,
+    ) -> int:
+        """Add one of the ten types of activity and return its id: add_activity("EmailOpen", "ana@example.com").
+
+        contact: a contact's id or address. created_at: when it happened (default now); visible_at: when Eloqua can show
+        it (default at once). fields: AssetName, CampaignId ..., see activities.COLUMNS. Raises KeyError for what is not known.
+        """
+        with self.store.transaction():
+            return self._eloqua.activities.add(type, contact, optional(created_at), optional(visible_at), fields)
+
+    def add_bounceback(
+        self,
+        address: str,
+        smtp_status: str = "",
+        smtp_code: str = "",
+        message: str = "",
+        created_at: datetime | str | None = None,
+        visible_at: datetime | str | None = None,
+        **fields: Any,
+    ) -> int:
+        """A mail to the address came back; the id of the activity. A contact is made where nobody has the address.
+
+        It is only reported: the state of the address stays as it is, for that is what a client is to set right.
+        """
+        with self.store.transaction():
+            people = self._eloqua.people
+            number = people.contact_by_address(address) or people.create_contact({"C_EmailAddress": address})
+            smtp = {"SmtpStatusCode": smtp_status, "SmtpErrorCode": smtp_code, "SmtpMessage": message}
+            values = {"EmailAddress": address, "AssetType": "Email", **smtp, **fields}
+            return self._eloqua.activities.add("Bounceback", number, optional(created_at), optional(visible_at), values)
+
+    def activities(self, type: str | None = None) -> list[dict[str, Any]]:
+        """All activities by id, or those of one type: columns of eloqua.activity, CreatedAt and VisibleAt in UTC."""
+        found = self.store.dicts("SELECT * FROM eloqua.activity WHERE Type = coalesce(?, Type) ORDER BY Id", [type])
+        for row in found:
+            for name in ("CreatedAt", "VisibleAt"):
+                row[name] = row[name].replace(tzinfo=UTC)
+        return found
+
+    def clear_activities(self) -> None:
+        """Forget all activities; no mutations are logged: this sets a stage, it plays no part."""
+        with self.store.lock:
+            self.store.execute("DELETE FROM eloqua.activity")
+
+    def add_segment(self, name: str, condition: str = "") -> int:
+        """A segment whose members are the contacts that fit an EEL condition ("": all); its id. Raises BadFilter."""
+        with self.store.lock:
+            return self._eloqua.containers.choose("ContactSegment", name, condition)
+
+    def add_filter(self, name: str, condition: str = "") -> int:
+        """A contact filter, as add_segment."""
+        with self.store.lock:
+            return self._eloqua.containers.choose("ContactFilter", name, condition)
+
+    def add_account_list(self, name: str) -> int:
+        with self.store.transaction():
+            return self._eloqua.containers.create_account_list(name)
+
+    def account_list(self, list_id: int) -> list[int]:
+        """Ids of the accounts on a list of accounts."""
+        rows = self.store.rows(
+            "SELECT account_id FROM eloqua.account_list_member WHERE list_id = ? ORDER BY 1", [list_id]
+        )
+        return [row[0] for row in rows]
+
+    def put_in_step(self, instance: str, contact_ids: Sequence[int], status: str = "pending") -> None:
+        """Put contacts in a step of a canvas, as STATUS('{{ActionInstance(...)}}') finds them."""
+        with self.store.lock:
+            self.store.execute(
+                "INSERT INTO eloqua.step_status SELECT ?, unnest(?), ?",
+                [instance.replace("-", "").lower(), list(contact_ids), status],
+            )
+
+    def step(self, instance: str) -> dict[int, str]:
+        """Status by record id of a step of a canvas."""
+        wanted = [instance.replace("-", "").lower()]
+        return dict(self.store.rows("SELECT record_id, status FROM eloqua.step_status WHERE instance = ?", wanted))
 
     # -- objects ----------------------------------------------------------------------------------------------------
 
@@ -163,8 +324,9 @@ class Door:
         return [sync.shown() for sync in self._eloqua.syncs.all.values()]
 
     def entity(self, object_name: str) -> Entity:
-        """The entity by its name ("Contact" or a custom object's). Raises KeyError."""
-        return self._eloqua.contacts if object_name == "Contact" else self._eloqua.entities[object_name]
+        """The entity by its name ("Contact", "Account" or a custom object's). Raises KeyError."""
+        named = {"Contact": self._eloqua.contacts, "Account": self._eloqua.accounts}
+        return named.get(object_name) or self._eloqua.entities[object_name]
 
     def _record(self, entity: Entity, record_id: int) -> dict[str, Any]:
         found = self.store.dicts(f"SELECT * FROM {entity.table} WHERE Id = ?", [record_id])
@@ -185,6 +347,10 @@ class Door:
                 raise ValueError(f"{name}: {given!r} is no {known.data_type}")
             result[known.internal_name] = kept
         return result
+
+
+def optional(moment: datetime | str | None) -> datetime | None:
+    return None if moment is None else naive(moment)
 
 
 def naive(moment: datetime | str) -> datetime:

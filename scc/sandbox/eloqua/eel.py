@@ -9,13 +9,18 @@ comparison := '<statement>' (= | != | > | >= | < | <= | ~) '<value>'
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from scc.sandbox.eloqua.entities import Entity, Statement
+from scc.sandbox.store import literal
 
-MAX_LENGTH = 1000
+if TYPE_CHECKING:
+    from scc.sandbox.eloqua.containers import Containers
+
+MAX_DEPTH = 50
 TOKEN = re.compile(r"\s*(?:'(?P<text>(?:[^']|'')*)'|(?P<op>!=|>=|<=|=|>|<|~)|(?P<par>[()])|(?P<word>\w+))")
 DATES = ("%Y-%m-%d %H:%M:%S.%f", "%Y-%m-%d %H:%M:%S", "%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%SZ")
 EASTERN = "America/New_York"  # eloqua.md 6, point 9
@@ -27,31 +32,42 @@ class BadFilter(ValueError):
 
 @dataclass
 class Condition:
-    """SQL over the record `r` and its contact `c`, with the values for its question marks."""
+    """SQL over the record `r` and what its statements join in, with the values for its question marks.
+
+    types: the values that {{Activity.Type}} is compared with for equality.
+    """
 
     sql: str
     values: list[Any]
+    joins: frozenset[str] = frozenset()
+    types: tuple[str, ...] = ()
 
 
-def compile_filter(text: str, entity: Entity, utc: bool) -> Condition:
-    """Compile a filter. utc: whether date literals and system time stamps are UTC. Raises BadFilter."""
-    if len(text) > MAX_LENGTH:
-        raise BadFilter(f"Must not be longer than {MAX_LENGTH} characters.")
-    return _Parser(text, entity, utc).parse()
+def compile_filter(text: str, entity: Entity, utc: bool, containers: Containers, longest: int = 1000) -> Condition:
+    """Compile a filter. utc: whether date literals and system time stamps are UTC; longest: characters allowed.
+
+    Raises BadFilter.
+    """
+    if len(text) > longest:
+        raise BadFilter(f"Must not be longer than {longest} characters.")
+    return _Parser(text, entity, utc, containers).parse()
 
 
 class _Parser:
-    def __init__(self, text: str, entity: Entity, utc: bool) -> None:
-        self._entity, self._utc = entity, utc
+    def __init__(self, text: str, entity: Entity, utc: bool, containers: Containers) -> None:
+        self._entity, self._utc, self._containers = entity, utc, containers
         self._tokens = list(tokens(text))
         self._at = 0
+        self._depth = 0
         self._memberships = 0
+        self._joins: set[str] = set()
+        self._types: list[str] = []
 
     def parse(self) -> Condition:
         condition = self._either()
         if self._peek()[0] != "end":
             raise BadFilter(f"Unexpected {self._peek()[1]!r}.")
-        return condition
+        return Condition(condition.sql, condition.values, frozenset(self._joins), tuple(self._types))
 
     def _either(self) -> Condition:
         return self._chain("OR", self._both)
@@ -59,7 +75,7 @@ class _Parser:
     def _both(self) -> Condition:
         return self._chain("AND", self._factor)
 
-    def _chain(self, word: str, part) -> Condition:
+    def _chain(self, word: str, part: Callable[[], Condition]) -> Condition:
         parts = [part()]
         while self._accept("word", word):
             parts.append(part())
@@ -69,10 +85,10 @@ class _Parser:
 
     def _factor(self) -> Condition:
         if self._accept("word", "NOT"):
-            inner = self._factor()
+            inner = self._nested(self._factor)
             return Condition(f"(NOT {inner.sql})", inner.values)
         if self._accept("par", "("):
-            inner = self._either()
+            inner = self._nested(self._either)
             self._expect("par", ")")
             return inner
         if self._peek()[0] == "word" and self._peek()[1].upper() in ("EXISTS", "STATUS"):
@@ -82,20 +98,45 @@ class _Parser:
         value = self._expect("text")
         return self._compare(statement, operator, value)
 
+    def _nested(self, part: Callable[[], Condition]) -> Condition:
+        self._depth += 1
+        if self._depth > MAX_DEPTH:  # neither this parser nor DuckDB's is made for hundreds
+            raise BadFilter(f"Must not be nested deeper than {MAX_DEPTH}.")
+        inner = part()
+        self._depth -= 1
+        return inner
+
     def _membership(self) -> Condition:
-        """EXISTS and STATUS: at most one in a filter. No list exists here yet, so none can be named."""
+        """EXISTS('{{ContactList[1]}}') and STATUS('{{ActionInstance(guid)}}') = 'pending': at most one in a filter."""
         word = self._next()[1].upper()
         self._memberships += 1
         if self._memberships > 1:
             raise BadFilter("At most one EXISTS or STATUS operator is allowed.")
         self._expect("par", "(")
         container = self._expect("text")
-        raise BadFilter(f"{word} names {container!r}, which does not exist or does not fit the entity.")
+        self._expect("par", ")")
+        if word == "EXISTS":
+            members = self._containers.members(container, self._entity)
+            if members is None:
+                raise BadFilter(f"EXISTS names {container!r}, which does not exist or does not fit the entity.")
+            return Condition(f"(r.Id IN ({members.sql}))", members.values)
+        operator, status = self._expect("op"), self._expect("text")
+        instance = self._containers.instance(container)
+        if instance is None or operator not in ("=", "!="):
+            raise BadFilter(f"STATUS names {container!r}, or compares by {operator!r}: it takes an instance, = and !=.")
+        sql = f"r.Id IN (SELECT record_id FROM eloqua.step_status WHERE instance = {literal(instance)} AND status = ?)"
+        return Condition(f"({'NOT ' if operator == '!=' else ''}{sql})", [status.lower()])
 
     def _compare(self, text: str, operator: str, value: str) -> Condition:
         statement = self._entity.resolve(text)
         if statement is None:
             raise BadFilter(f"Unknown statement {text!r}.")
+        if self._entity.kind == "Activity":
+            if statement.of_contact:  # eloqua.md 3.11
+                raise BadFilter(f"{text!r}: contact fields are not allowed in the filter of activities.")
+            if statement.sql == "r.Type" and operator == "=":
+                self._types.append(value)
+        self._joins |= statement.joins
         return compare(statement, operator, value, self._utc)
 
     # -- tokens -----------------------------------------------------------------------------------------------------
@@ -145,6 +186,8 @@ def compare(statement: Statement, operator: str, value: str, utc: bool) -> Condi
         mark = "?" if utc else f"timezone('UTC', timezone('{EASTERN}', CAST(? AS TIMESTAMP)))"
         return Condition(f"({statement.sql} {sql_operator} {mark})", [instant(value)])
     column = f"coalesce(CAST({statement.sql} AS VARCHAR), '')"
+    if statement.kind == "boolean" and value:
+        value = {"1": "True", "0": "False", "yes": "True", "no": "False"}.get(value.lower(), value)
     if value == "":
         return Condition(f"({column} {sql_operator} '')", [])
     if statement.kind == "date":

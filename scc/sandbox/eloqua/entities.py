@@ -1,6 +1,6 @@
 """Entities of Eloqua: a table, its fields, and the statements (EML) that reach them (eloqua.md 3.6).
 
-An entity is general: custom objects and contacts differ only in their table, their path and their statements. Field
+An entity is general: contacts, accounts and custom objects differ only in table, path and statements. Field
 values are kept as text in one canonical form (dates `YYYY-MM-DD HH:MM:SS`, numbers without needless zeros, "" for
 empty), because that is how Bulk shows them; CreatedAt and UpdatedAt are time stamps in UTC.
 """
@@ -8,6 +8,7 @@ empty), because that is how Bulk shows them; CreatedAt and UpdatedAt are time st
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -28,6 +29,9 @@ CANONICAL_DATE = """nullif(nullif(substr(CAST(coalesce(
     'infinity'), '-infinity')"""
 CANONICAL_NUMBER = "rtrim(rtrim(CAST(TRY_CAST({0} AS DECIMAL(18, 4)) AS VARCHAR), '0'), '.')"
 
+CANONICAL_BOOLEAN = """CASE WHEN lower({0}) IN ('true', '1', 'yes') THEN 'True'
+    WHEN lower({0}) IN ('false', '0', 'no') THEN 'False' END"""
+
 
 @dataclass
 class Field:
@@ -43,21 +47,51 @@ class Field:
     unique: bool = False
     created_at: str = "1900-01-01T05:00:00.0000000Z"
     default: str | None = None
+    update_type: str = "always"  # what useFieldRule means for it: eloqua.md 2.4
 
 
 @dataclass
 class Statement:
-    """What a statement stands for: an SQL expression over the record `r` (and its contact `c`)."""
+    """What a statement stands for: an SQL expression over the record `r` and what `joins` brings in.
+
+    kind: a data type, "system" for a time stamp of Eloqua's own, "id", or "boolean" ("True"/"False" in the table).
+    special: an address's state or a link that an import may set though it is no field: IsSubscribed, IsBounced, Contact.
+    """
 
     sql: str
-    kind: str  # a data type, "system" for a time stamp of Eloqua's own, "id"
+    kind: str
     field: Field | None = None
     of_contact: bool = False
+    joins: frozenset[str] = frozenset()
+    special: str | None = None
+
+
+# What a statement may bring in, in this order: the record's contact, an account.
+JOINS = {
+    "c": "LEFT JOIN eloqua.contact c ON c.Id = r.ContactId",
+    "r_account": "LEFT JOIN eloqua.account r_account ON r_account.Id = r.AccountId",
+    "c_account": "LEFT JOIN eloqua.account c_account ON c_account.Id = c.AccountId",
+}
+PATHS = {
+    "Contact": "/contacts",
+    "Account": "/accounts",
+    "Activity": "/activities",
+    "EmailAddress": "/emailAddresses",
+    "Opportunity": "/opportunities",
+    "OpportunityContact": "/opportunities/contacts",
+}
+# A made-up scoring model: no fact of the reference says how Eloqua scores, so the score follows from the id.
+SCORES = {
+    "Rating": "substr('ABCD', CAST(1 + {0}.Id % 4 AS INT), 1) || CAST(1 + {0}.Id // 4 % 4 AS VARCHAR)",
+    "ProfileScore": "CAST(100 - {0}.Id % 4 * 25 AS VARCHAR)",
+    "EngagementScore": "CAST(100 - {0}.Id // 4 % 4 * 25 AS VARCHAR)",
+}
+LEAD_SCORE = re.compile(r"LeadScore\.Model\[1\]\.(\w+)")
 
 
 @dataclass
 class Entity:
-    """A table of Eloqua: contacts, or one custom object."""
+    """A table of Eloqua: contacts, accounts, one custom object, activities; or addresses, which have no statements but one."""
 
     kind: str
     id: int | None
@@ -69,14 +103,15 @@ class Entity:
     display_field: str | None = None
     created_at: str = "1900-01-01T05:00:00.0000000Z"
     contact: Entity | None = field(default=None, repr=False)
+    account: Entity | None = field(default=None, repr=False)
 
     @property
     def path(self) -> str:
-        return "/contacts" if self.kind == "Contact" else f"/customObjects/{self.id}"
+        return PATHS.get(self.kind) or f"/customObjects/{self.id}"
 
     @property
     def root(self) -> str:
-        return "Contact" if self.kind == "Contact" else f"CustomObject[{self.id}]"
+        return f"CustomObject[{self.id}]" if self.kind == "CustomObject" else self.kind
 
     def field_by(self, name: str) -> Field | None:
         """The field by its internal or else its display name."""
@@ -87,39 +122,59 @@ class Entity:
         return None
 
     def field_statement(self, known: Field) -> str:
-        """As the fields endpoint lists it: contacts by name (recorded), custom objects by number (eloqua.md 5.12)."""
-        if self.kind == "Contact":
-            return f"{{{{Contact.Field({known.internal_name})}}}}"
-        return f"{{{{CustomObject[{self.id}].Field[{known.id}]}}}}"
+        """As the fields endpoint lists it: by name (recorded), in custom objects by number (eloqua.md 5.12)."""
+        if self.kind == "CustomObject":
+            return f"{{{{CustomObject[{self.id}].Field[{known.id}]}}}}"
+        return f"{{{{{self.kind}.Field({known.internal_name})}}}}"
 
     def resolve(self, statement: Any) -> Statement | None:
         """What the statement stands for in this entity, None when it stands for nothing."""
         match = STATEMENT.fullmatch(statement.strip()) if isinstance(statement, str) else None
-        if not match or match["root"] != self.kind or (match["id"] and int(match["id"])) != self.id:
+        if not match or match["root"] != self.kind or match["id"] != (None if self.id is None else str(self.id)):
             return None
         path = match["path"]
         if self.kind != "Contact" and path.startswith("Contact."):
             return self._resolve_contact(path.removeprefix("Contact."))
+        if self.kind == "CustomObject" and path.startswith("Account.") and self.contact and self.contact.account:
+            reached = self.contact.account._resolve_own(path.removeprefix("Account."), "r_account")
+            return reached and Statement(reached.sql, reached.kind, None, joins=frozenset(["r_account"]))
         return self._resolve_own(path)
 
-    def _resolve_own(self, path: str) -> Statement | None:
+    def _resolve_own(self, path: str, alias: str = "r") -> Statement | None:
         if path == "Id":
-            return Statement("r.Id", "id")
+            return Statement(f"{alias}.Id", "id")
         if path in ("CreatedAt", "UpdatedAt"):
-            return Statement(f"r.{path}", "system")
-        if path == "ExternalId" and self.kind != "Contact":
-            return Statement("r.ExternalId", "string")
-        if self.kind == "Contact" and path in ("Email.IsSubscribed", "Email.IsBounced", "Email.Format"):
-            return Statement(f"r.{path.removeprefix('Email.')}", "string")
+            return Statement(f"{alias}.{path}", "system")
+        if path == "ExternalId" and self.kind == "CustomObject":
+            return Statement(f"{alias}.ExternalId", "string")
+        if self.kind == "Contact" and (found := self._resolve_of_contact(path, alias)):
+            return found
         match = FIELD.fullmatch(path)
         known = self._field(match) if match else None
-        return Statement(f"r.{quoted(known.internal_name)}", known.data_type, known) if known else None
+        return Statement(f"{alias}.{quoted(known.internal_name)}", known.data_type, known) if known else None
+
+    def _resolve_of_contact(self, path: str, alias: str) -> Statement | None:
+        """What only contacts have: the state of their address, their account, their score."""
+        if path in ("Email.IsSubscribed", "Email.IsBounced"):
+            name = path.removeprefix("Email.")
+            return Statement(f"{alias}.{name}", "boolean", special=name)
+        if path == "Email.Format":
+            return Statement(f"{alias}.Format", "string", FORMAT)
+        if match := LEAD_SCORE.fullmatch(path):
+            return Statement(SCORES[match[1]].format(alias), "string") if match[1] in SCORES else None
+        if path.startswith("Account.") and self.account:
+            join = f"{alias}_account"
+            reached = self.account._resolve_own(path.removeprefix("Account."), join)
+            return reached and Statement(reached.sql, reached.kind, None, joins=frozenset([join]))
+        return None
 
     def _resolve_contact(self, path: str) -> Statement | None:
-        reached = self.contact._resolve_own(path) if self.contact else None
+        if path == "Id":
+            return Statement("r.ContactId", "id")
+        reached = self.contact._resolve_own(path, "c") if self.contact else None
         if reached is None:
             return None
-        return Statement("c." + reached.sql.removeprefix("r."), reached.kind, None, of_contact=True)
+        return Statement(reached.sql, reached.kind, None, of_contact=True, joins=reached.joins | {"c"})
 
     def _field(self, match: re.Match[str]) -> Field | None:
         for known in self.fields:
@@ -129,15 +184,17 @@ class Entity:
                 return known
         return None
 
-    def from_clause(self) -> str:
-        if self.kind == "Contact":
-            return f"{self.table} r"
-        return f"{self.table} r LEFT JOIN eloqua.contact c ON c.Id = r.ContactId"
+    def from_clause(self, joins: Collection[str]) -> str:
+        """The table as `r`, and the joins that statements ask for."""
+        return " ".join([f"{self.table} r", *(sql for name, sql in JOINS.items() if name in joins)])
+
+
+FORMAT = Field(0, "Email Format", "Format")  # of a contact: unspecified, html or text; not among the listed fields
 
 
 def canonical(expression: str, data_type: str) -> str:
     """SQL: the canonical text of `expression`, "" for empty, NULL when it is no value of the type."""
-    form = {"date": CANONICAL_DATE, "number": CANONICAL_NUMBER}.get(data_type)
+    form = {"date": CANONICAL_DATE, "number": CANONICAL_NUMBER, "boolean": CANONICAL_BOOLEAN}.get(data_type)
     if form is None:
         return f"coalesce({expression}, '')"
     return f"CASE WHEN trim(coalesce({expression}, '')) = '' THEN '' ELSE {form.format(f'trim({expression})')} END"
@@ -156,7 +213,7 @@ def stamp(instant: datetime) -> str:
 def create_custom_object_table(store: Store, entity: Entity) -> None:
     columns = "".join(f", {quoted(known.internal_name)} VARCHAR NOT NULL DEFAULT ''" for known in entity.fields)
     store.execute(f"""CREATE TABLE {entity.table} (Id BIGINT, CreatedAt TIMESTAMP, UpdatedAt TIMESTAMP,
-                      ExternalId VARCHAR, ContactId BIGINT{columns})""")
+                      ExternalId VARCHAR, ContactId BIGINT, AccountId BIGINT{columns})""")
 
 
 # The standard contact fields that the recorded instance has (eloqua.md 3.6): id, display name, internal name, type.

@@ -9,43 +9,29 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from scc.sandbox.eloqua.definitions import Definition
+from scc.sandbox.eloqua.definitions import Definition, link_target
 from scc.sandbox.eloqua.entities import Statement, canonical
-from scc.sandbox.store import Store, literal, quoted
+from scc.sandbox.eloqua.sync_actions import apply_sync_actions
+from scc.sandbox.http import SyncFate
+from scc.sandbox.store import literal, quoted
 
 if TYPE_CHECKING:
-    from scc.sandbox.eloqua.settings import Limits
+    from scc.sandbox.eloqua import Eloqua
 
 # Rough on purpose, like Eloqua's own check: one @, no blanks, a dot in the domain.
 EMAIL = r"^[^@\s,;<>()]+@[^@\s,;<>()]+\.[^@\s.,;<>()]+$"
-
-# code: (text in the logs, text in the rejects)
-MESSAGES = {
-    "ELQ-00001": ("Total records processed.", ""),
-    "ELQ-00002": ("Invalid email addresses.", "Invalid email address."),
-    "ELQ-00003": ("Total records remaining after duplicates are rejected.", ""),
-    "ELQ-00004": ("Contacts created.", ""),
-    "ELQ-00007": ("CustomObject data created.", ""),
-    "ELQ-00012": ("CustomObject data updated.", ""),
-    "ELQ-00022": ("Contacts updated.", ""),
-    "ELQ-00025": ("CustomObject data linked.", ""),
-    "ELQ-00026": ("Duplicate identifier.", "Duplicate identifier."),
-    "ELQ-00034": ("Records without a match.", ""),
-    "ELQ-00060": ("Total records rejected.", ""),
-    "ELQ-00061": ("Rejected records (missing fields).", "Missing required field."),
-    "ELQ-00101": ("Sync processed for sync {sync}, resulting in {status} status.", ""),
-    "ELQ-00102": ("Successfully exported members to csv file.", ""),
-    "ELQ-00106": ("Converted csv file to internal storage.", ""),
-    "ELQ-00111": ("Field is not part of import definition, and will be ignored.", ""),
-    "ELQ-00121": ("Field is part of import definition, but not included in file.", ""),
-    "ELQ-00124": ("There is no data to process.", ""),
-    "ELQ-00125": ("Constraint violation.", "Constraint violation."),
-    "ELQ-00130": ("Total records staged for import.", ""),
-    "ELQ-00131": ("Trying to export members to csv file.", ""),
-    "ELQ-00135": ("Too many records match.", "Too many records match."),
-    "ELQ-00137": ("Ready for data import processing.", ""),
-    "ELQ-00143": ("The definition was deleted before the sync ended.", ""),
-    "ELQ-00107": ("There was an error processing the sync.", ""),
+# code of records created, code of records updated (eloqua.md 3.10)
+COUNTERS = {
+    "Contact": ("ELQ-00004", "ELQ-00022"),
+    "Account": ("ELQ-00005", "ELQ-00023"),
+    "CustomObject": ("ELQ-00007", "ELQ-00012"),
+    "Opportunity": ("ELQ-00049", ""),
+}
+FIELD_RULES = {"newNotBlank": "ifNewIsNotNull", "newEmailAddress": "ifNewIsNotNull"}  # eloqua.md 2.4, updateType
+# Eloqua's own fields of a new record: prefix of the external id, its field, the two dates.
+OWN_FIELDS = {
+    "Contact": ("CMEC", "ContactIDExt", "C_DateCreated", "C_DateModified"),
+    "Account": ("CACC", "CompanyIDExt", "M_DateCreated", "M_DateModified"),
 }
 
 
@@ -54,201 +40,390 @@ class Outcome:
     """What an import did, in counts of rows. The rejects stand in the table `staging.rejects_<sync>`."""
 
     staged: int = 0
-    created: int = 0
-    updated: int = 0
-    linked: int = 0
-    unmatched: int = 0
     remaining: int = 0
     rejected: dict[str, int] = field(default_factory=dict)  # by code
+    lines: list[tuple[str, int, str]] = field(default_factory=list)  # of the log: code, count, severity
+
+    def note(self, code: str, count: int, severity: str = "information") -> None:
+        self.lines.append((code, count, severity))
 
 
 class Importer:
     """One run of one import definition over its staged rows."""
 
-    def __init__(
-        self, store: Store, definition: Definition, sync_id: int, refusals: dict[str, str], limits: Limits
-    ) -> None:
-        self.store, self.definition, self.limits = store, definition, limits
-        self.entity = definition.entity
+    creates = True  # whether a row without a match makes a record
+
+    def __init__(self, eloqua: Eloqua, definition: Definition, sync_id: int, fate: str | None) -> None:
+        self.eloqua, self.store, self.definition, self.limits = eloqua, eloqua.store, definition, eloqua.limits
+        self.entity, self.body, self.fate = definition.entity, definition.body, fate
         self.names = list(definition.fields)
         self.statements: list[Statement] = [self._resolved(name) for name in self.names]
-        self.columns = [quoted(s.field.internal_name) for s in self.statements if s.field]
-        self.identifier = definition.body.get("identifierFieldName")
-        self.refusals = refusals  # identifier in lower case -> ELQ code, from Python
+        self.identifier = self.body.get("identifierFieldName")
+        # What the rows write: index of the field -> column of the record's table.
+        self.columns = {
+            i: quoted(s.field.internal_name)
+            for i, s in enumerate(self.statements)
+            if s.field and not s.field.read_only and not s.special
+        }
+        self.refusals = eloqua.refusals.get(self.entity.name, {})  # identifier in lower case -> code, from Python
         self.work = f"staging.work_{sync_id}"
+        self.target = f"{self.work}_target"
         self.rejects = f"staging.rejects_{sync_id}"
 
     def run(self) -> Outcome:
         """Apply the staged rows; call inside a transaction."""
         outcome = Outcome(staged=sum(self.definition.files))
         self._prepare()
-        self._mark_rejects()
-        outcome.rejected = self._write_rejects()
+        self._drop_duplicates()
         self._match()
-        outcome.remaining = self.store.value(f"SELECT count(*) FROM {self.work} WHERE code IS NULL")
-        outcome.updated = self._update()
-        outcome.created = self._create()
-        if self.definition.body.get("mapDataCards") is True:
-            outcome.linked, outcome.unmatched = self._link()
-        for table in (self.work, f"{self.work}_target", self.definition.staging_table):
+        self._check_matches()
+        outcome.rejected = self._write_rejects()
+        outcome.remaining = self.store.value(f"SELECT count(*) FROM {self.work} WHERE verdict IS NULL")
+        self._apply(outcome)
+        for table in (self.work, self.target, self.definition.staging_table):
             self.store.execute(f"DROP TABLE IF EXISTS {table}")
         return outcome
+
+    def _apply(self, outcome: Outcome) -> None:
+        self._obey_import_rule(outcome)
+        created, updated = COUNTERS[self.entity.kind]
+        count = self._update()
+        outcome.note(created, self._create())
+        if updated:
+            outcome.note(updated, count)
+        if self.entity.kind == "Contact":
+            self._set_states(outcome)
+        if self.body.get("mapDataCards") is True:
+            linked, unmatched = self._link()
+            outcome.note("ELQ-00025", linked)
+            outcome.note("ELQ-00034", unmatched, "warning" if unmatched else "information")
+        self._act(outcome)
+
+    def _act(self, outcome: Outcome) -> None:
+        ids = f"SELECT DISTINCT record FROM {self.target} WHERE record IS NOT NULL"
+        addresses = f"SELECT C_EmailAddress FROM eloqua.contact WHERE Id IN ({ids})"
+        for code, count in apply_sync_actions(
+            self.eloqua, self.entity, self.body.get("syncActions") or [], ids, addresses
+        ):
+            outcome.note(code, count)
 
     def _resolved(self, name: str) -> Statement:
         statement = self.entity.resolve(self.definition.fields[name])
         assert statement is not None, "the definition was checked"
         return statement
 
-    def _prepare(self) -> None:
-        """One row per staged row: its number from 1, raw texts t<i>, canonical values v<i>, key and code."""
-        raw = ", ".join(f"c{i} AS t{i}" for i in range(len(self.names)))
-        values = ", ".join(f"{canonical(f'c{i}', s.kind)} AS v{i}" for i, s in enumerate(self.statements))
-        key = f"c{self.names.index(self.identifier)}" if self.identifier else "NULL"
-        self.store.execute(f"""
-            CREATE TABLE {self.work} AS
-            SELECT rowid + 1 AS row_number, {raw}, {values}, lower(trim(coalesce({key}, ''))) AS key,
-                   CAST(NULL AS VARCHAR) AS code, CAST(NULL AS VARCHAR[]) AS invalid
-            FROM {self.definition.staging_table}
-        """)
+    # -- rows and their verdicts ------------------------------------------------------------------------------------
 
-    def _mark_rejects(self) -> None:
-        for i, (name, statement) in enumerate(zip(self.names, self.statements, strict=True)):
-            field_ = statement.field
+    def _prepare(self) -> None:
+        """One row per staged row: its number from 1, values v<i>, key, and the verdict: `code|index of the field`."""
+        values = ", ".join(f"{self._value(i)} AS v{i}" for i in range(len(self.names)))
+        if not self.limits.missing_key_clears:
+            values += "".join(f", c{i} IS NULL AS m{i}" for i in range(len(self.names)))
+        key = f"c{self.names.index(self.identifier)}" if self.identifier in self.names else "NULL"
+        verdicts = "".join(f" WHEN {condition} THEN '{code}|{i}'" for code, i, condition in self._verdicts())
+        verdict = f"CASE {verdicts} END" if verdicts else "CAST(NULL AS VARCHAR)"
+        refused = ""
+        if self.refusals and self.identifier:
+            pairs = ", ".join(f"({literal(k)}, {literal(c)})" for k, c in self.refusals.items())
+            refused = f"LEFT JOIN (VALUES {pairs}) refused(refused_key, refused_code) ON refused_key = key"
+        self.store.execute(f"""
+            CREATE TABLE {self.work} AS SELECT row_number, COLUMNS('^[vm][0-9]+$'), key, {verdict} AS verdict FROM (
+            SELECT rowid + 1 AS row_number, {values}, lower(trim(coalesce({key}, ''))) AS key
+            FROM {self.definition.staging_table}) {refused} ORDER BY row_number""")
+
+    def _value(self, i: int) -> str:
+        kind = self.statements[i].kind
+        return f"trim({canonical(f'c{i}', kind)})" if kind == "emailAddress" else canonical(f"c{i}", kind)
+
+    def _verdicts(self) -> list[tuple[str, int, str]]:
+        """Code, index of the field and SQL of what rejects a row; the first that holds counts."""
+        found = []
+        for i, statement in enumerate(self.statements):
+            known = statement.field
             if statement.kind == "emailAddress":
                 # An empty address is invalid only where the field must not be empty.
-                blank = "" if field_ and field_.not_null else f"v{i} <> '' AND "
-                self._mark("ELQ-00002", f"{blank}NOT regexp_matches(trim(v{i}), {literal(EMAIL)})", name)
-            elif statement.kind in ("date", "number"):
-                self._mark("ELQ-00125", f"v{i} IS NULL", name)
-            if field_ and statement.kind not in ("date", "number"):
-                self._mark("ELQ-00125", f"length(v{i}) > {field_.width}", name)
-        if not self.identifier:
+                blank = "" if known and known.not_null else f"v{i} <> '' AND "
+                found.append(("ELQ-00002", i, f"{blank}NOT regexp_matches(v{i}, {literal(EMAIL)})"))
+            elif statement.kind in ("date", "number", "boolean"):
+                found.append(("ELQ-00125", i, f"v{i} IS NULL"))
+            if known and statement.kind not in ("date", "number"):
+                found.append(("ELQ-00125", i, f"length(v{i}) > {known.width}"))
+        own = self.names.index(self.identifier) if self.identifier in self.names else 0
+        if isinstance(self.fate, SyncFate) and self.fate == "rejects" and self.fate.share > 0:
+            # Evenly spread, the first row always among them.
+            share = f"CAST({self.fate.share} AS DOUBLE)"
+            found.append((self.fate.code, own, f"ceil(row_number * {share}) > ceil((row_number - 1) * {share})"))
+        if self.identifier in self.names:
+            found.append(("ELQ-00061", own, "key = ''"))
+            if self.refusals:
+                for code in sorted(set(self.refusals.values())):
+                    found.append((code, own, f"refused_code = {literal(code)}"))
+        return found
+
+    def _drop_duplicates(self) -> None:
+        """Of equal identifiers the last row wins (eloqua.md 6, point 17)."""
+        if self.identifier not in self.names:
             return
-        self._mark("ELQ-00061", "key = ''", self.identifier)
-        for key, code in self.refusals.items():
-            self._mark(code, f"key = {literal(key)}", self.identifier)
-        self._mark(
-            "ELQ-00026",
-            f"""row_number NOT IN (
-            SELECT max(row_number) FROM {self.work} WHERE code IS NULL GROUP BY key)""",
-            self.identifier,
+        own = self.names.index(self.identifier)
+        good = f"SELECT key, row_number FROM {self.work} WHERE verdict IS NULL"
+        if self.store.value(f"SELECT count(*) = count(DISTINCT key) FROM ({good})"):
+            return
+        self._reject(
+            f"ELQ-00026|{own}",
+            f"row_number NOT IN (SELECT max(row_number) FROM ({good}) GROUP BY key) AND verdict IS NULL",
         )
-        if not self.definition.body["isUpdatingMultipleMatchedRecords"]:
-            column = self._identifier_column()
-            self._mark(
-                "ELQ-00135",
-                f"""key IN (SELECT lower({column}) FROM {self.entity.table}
-                       WHERE {column} <> '' GROUP BY 1 HAVING count(*) > 1)""",
-                self.identifier,
-            )
 
-    def _mark(self, code: str, condition: str, name: str) -> None:
-        self.store.execute(f"""UPDATE {self.work} SET code = {literal(code)}, invalid = [{literal(name)}]
-                               WHERE code IS NULL AND ({condition})""")
-
-    def _identifier_column(self) -> str:
-        assert self.identifier is not None
-        statement = self._resolved(self.identifier)
-        assert statement.field is not None
-        return quoted(statement.field.internal_name)
+    def _reject(self, verdict: str, condition: str) -> None:
+        self.store.execute(f"UPDATE {self.work} SET verdict = '{verdict}' WHERE {condition}")
 
     def _write_rejects(self) -> dict[str, int]:
-        raw = ", ".join(f"coalesce(t{i}, '')" for i in range(len(self.names)))
+        if self.store.value(f"SELECT count(verdict) = 0 FROM {self.work}"):
+            return {}
+        raw = ", ".join(f"coalesce(s.c{i}, '')" for i in range(len(self.names)))
         kept = "" if self.limits.duplicates_in_rejects else "AND code <> 'ELQ-00026'"
+        names = ", ".join(literal(name) for name in self.names)
         self.store.execute(f"""CREATE TABLE {self.rejects} AS
-            SELECT row_number, code, invalid, [{raw}] AS texts FROM {self.work}
-            WHERE code IS NOT NULL {kept} ORDER BY row_number""")
+            SELECT row_number, code, [([{names}])[1 + CAST(split_part(verdict, '|', 2) AS INT)]] AS invalid, [{raw}] AS texts
+            FROM (SELECT *, split_part(verdict, '|', 1) AS code FROM {self.work} WHERE verdict IS NOT NULL) w
+            JOIN {self.definition.staging_table} s ON s.rowid = row_number - 1
+            WHERE true {kept} ORDER BY row_number""")
         return dict(
-            self.store.rows(
-                f"SELECT code, count(*) FROM {self.work} WHERE code IS NOT NULL GROUP BY code ORDER BY code"
-            )
+            self.store.rows(f"""SELECT split_part(verdict, '|', 1) AS code, count(*) FROM {self.work}
+                                WHERE verdict IS NOT NULL GROUP BY code ORDER BY code""")
         )
 
+    # -- match ------------------------------------------------------------------------------------------------------
+
     def _match(self) -> None:
-        """For each surviving row the record that it updates, and the values that the record will have."""
-        new = ", ".join(f"{self._ruled(i)} AS n{i}" for i in range(len(self.names)))
-        old = ", ".join(f"r.{column} AS o{i}" for i, column in enumerate(self.columns))
-        # CREATE TABLE AS evaluates n<i> from w and r; without identifier nothing matches and each row is new.
-        on = f"lower(r.{self._identifier_column()}) = w.key" if self.identifier else "false"
-        self.store.execute(f"""CREATE TABLE {self.work}_target AS
-            SELECT w.row_number, w.key, r.Id AS record, {old}, {new}
+        """For each surviving row the records that it updates, and the values that they will have."""
+        new = "".join(f", {self._ruled(i)} AS n{i}" for i in self.columns)
+        old = "".join(f", r.{column} AS o{i}" for i, column in self.columns.items())
+        states = "".join(f", w.v{i} AS n{i}" for i, s in enumerate(self.statements) if s.special)
+        on = "false"  # without identifier nothing matches and each row is new
+        if self.identifier in self.names:
+            column = self.statements[self.names.index(self.identifier)].sql
+            on = f"lower(trim(CAST({column} AS VARCHAR))) = w.key"
+        self.store.execute(f"""CREATE TABLE {self.target} AS
+            SELECT w.row_number, w.key, r.Id AS record{old}{new}{states}
             FROM {self.work} w LEFT JOIN {self.entity.table} r ON {on}
-            WHERE w.code IS NULL ORDER BY w.row_number""")
+            WHERE w.verdict IS NULL ORDER BY w.row_number, r.Id""")
 
     def _ruled(self, i: int) -> str:
         """SQL of the value that field i gets under its update rule."""
-        by_field = self.definition.body.get("updateRuleByField") or {}
-        rule = by_field.get(self.names[i]) or self.definition.body.get("updateRule") or "always"
-        new, old = f"w.v{i}", f"r.{self.columns[i]}"
+        known = self.statements[i].field
+        by_field = self.body.get("updateRuleByField") or {}
+        rule = by_field.get(self.names[i]) or self.body.get("updateRule") or "always"
+        if rule == "useFieldRule" and known:
+            rule = FIELD_RULES.get(known.update_type, "always")
+        new, old = f"w.v{i}", f"coalesce(r.{self.columns[i]}, '')"
         if not self.limits.missing_key_clears:
-            new = f"CASE WHEN w.t{i} IS NULL THEN coalesce({old}, '') ELSE {new} END"
+            new = f"CASE WHEN w.m{i} THEN {old} ELSE {new} END"
+        keeps = self.names[i] == self.identifier  # it matched, but for case
+        if known and known.internal_name == "C_EmailAddress":
+            keeps |= self.body.get("isUpdatingMultipleMatchedRecords") is True  # eloqua.md 3.4: only then it may change
+        if keeps:
+            return f"CASE WHEN r.Id IS NOT NULL THEN {old} ELSE {new} END"
         if rule == "ifNewIsNotNull":
-            return f"CASE WHEN {new} <> '' THEN {new} ELSE coalesce({old}, '') END"
+            return f"CASE WHEN {new} <> '' THEN {new} ELSE {old} END"
         if rule == "ifExistingIsNull":
-            return f"CASE WHEN coalesce({old}, '') = '' THEN {new} ELSE {old} END"
+            return f"CASE WHEN {old} = '' THEN {new} ELSE {old} END"
         return new
 
+    def _check_matches(self) -> None:
+        """Rows that match too many records, or would give two contacts one address, are rejects after all."""
+        most = self.limits.multiple_matches if self.body.get("isUpdatingMultipleMatchedRecords") is True else 1
+        own = self.names.index(self.identifier) if self.identifier in self.names else 0
+        many = f"SELECT row_number FROM {self.target} GROUP BY row_number HAVING count(*) > {most}"
+        # Nearly always there are none, and then the longer statements need not run.
+        if self.store.value(f"SELECT count(*) > 0 FROM ({many})"):
+            self._reject(f"ELQ-00135|{own}", f"row_number IN ({many})")
+        if self.entity.kind == "Contact":
+            self._check_addresses(own)
+        if self.store.value(f"SELECT count(*) > 0 FROM {self.work} WHERE verdict IS NOT NULL"):
+            self.store.execute(f"""DELETE FROM {self.target}
+                WHERE row_number IN (SELECT row_number FROM {self.work} WHERE verdict IS NOT NULL)""")
+
+    def _check_addresses(self, own: int) -> None:
+        mail = next(
+            (i for i, s in enumerate(self.statements) if s.field and s.field.internal_name == "C_EmailAddress"), -1
+        )
+        if mail == own and self.identifier:
+            return
+        if mail < 0:
+            # A contact needs an address: what cannot be matched cannot be created either.
+            if self.creates and self.body.get("importRule") != "updateOnly" and self._creatable():
+                self._reject(
+                    f"ELQ-00061|{own}", f"row_number IN (SELECT row_number FROM {self.target} WHERE record IS NULL)"
+                )
+            return
+        new = f"lower(t.n{mail})"
+        self._reject(
+            f"ELQ-00011|{mail}",
+            f"""row_number IN (SELECT t.row_number FROM {self.target} t JOIN {self.entity.table} c
+                ON lower(trim(c.C_EmailAddress)) = {new} AND c.Id IS DISTINCT FROM t.record)""",
+        )
+        self._reject(
+            f"ELQ-00011|{mail}",
+            f"""row_number IN (SELECT row_number FROM {self.target}
+                QUALIFY row_number < max(row_number) OVER (PARTITION BY lower(n{mail})))""",
+        )
+
+    def _creatable(self) -> bool:
+        """Whether a row without a match can become a record: not when it is known by an id that only Eloqua gives."""
+        if self.identifier not in self.names:
+            return True
+        known = self.statements[self.names.index(self.identifier)].field
+        return known is not None and not known.read_only
+
+    def _obey_import_rule(self, outcome: Outcome) -> None:
+        """updateOnly creates nothing, createOnly updates nothing; what does not fit is counted (eloqua.md 3.4, 26B)."""
+        rule = self.body.get("importRule")
+        if rule == "createOnly":
+            outcome.note("ELQ-00048", self._leave("record IS NOT NULL"))
+        elif rule == "updateOnly" or not self._creatable():
+            outcome.note("ELQ-00034", self._leave("record IS NULL"))
+
+    def _leave(self, condition: str) -> int:
+        count = self.store.value(f"SELECT count(DISTINCT row_number) FROM {self.target} WHERE {condition}")
+        if count:
+            self.store.execute(f"DELETE FROM {self.target} WHERE {condition}")
+        return count
+
+    # -- update and create ------------------------------------------------------------------------------------------
+
     def _differs(self) -> str:
-        return "(" + " OR ".join(f"n{i} IS DISTINCT FROM o{i}" for i in range(len(self.columns))) + ")"
+        return "(" + (" OR ".join(f"n{i} IS DISTINCT FROM coalesce(o{i}, '')" for i in self.columns) or "false") + ")"
 
     def _update(self) -> int:
-        matched = self.store.value(f"SELECT count(*) FROM {self.work}_target WHERE record IS NOT NULL")
-        if not matched:
-            return 0
-        self._log("update", f"record IS NOT NULL AND {self._differs()}", "record")
-        sets = ", ".join(f"{column} = t.n{i}" for i, column in enumerate(self.columns))
+        """Write what differs; the number of matched records, changed or not (ELQ-00022 counts those)."""
+        matched = self.store.value(f"SELECT count(record) FROM {self.target}")
+        if not matched or not self.columns:
+            return matched
+        now = self.store.clock.naive
+        moved = [
+            i for i, s in enumerate(self.statements) if i in self.columns and self.columns[i] == '"C_EmailAddress"'
+        ]
+        moved = [i for i in moved if self.names[i] != self.identifier]
+        changed = f"SELECT record FROM {self.target} WHERE record IS NOT NULL AND {self._differs()}"
+        if moved:
+            # The state of the address that a person leaves stays with it.
+            self.store.execute(f"""INSERT INTO eloqua.address
+                SELECT DISTINCT lower(trim(C_EmailAddress)), true, CreatedAt, CAST(NULL AS TIMESTAMP), false,
+                    CAST(NULL AS TIMESTAMP) FROM eloqua.contact
+                WHERE Id IN ({changed}) AND trim(C_EmailAddress) <> '' ON CONFLICT DO NOTHING""")
+        self._log("update", f"record IS NOT NULL AND {self._differs()}")
+        sets = ", ".join(f"{column} = t.n{i}" for i, column in self.columns.items())
+        own = OWN_FIELDS.get(self.entity.kind)
+        modified = f", {own[3]} = {literal(now.strftime('%Y-%m-%d %H:%M:%S'))}" if own else ""
         self.store.execute(
-            f"""UPDATE {self.entity.table} SET {sets}, UpdatedAt = ? FROM {self.work}_target t
+            f"""UPDATE {self.entity.table} SET {sets}, UpdatedAt = ?{modified} FROM {self.target} t
                                WHERE {self.entity.table}.Id = t.record AND {self._differs()}""",
-            [self.store.clock.naive],
+            [now],
         )
+        if moved:
+            self.eloqua.people.settle_contacts(changed)
         return matched
 
     def _create(self) -> int:
-        target = f"{self.work}_target"
-        created = self.store.value(f"SELECT count(*) FROM {target} WHERE record IS NULL")
+        created = self.store.value(f"SELECT count(*) FROM {self.target} WHERE record IS NULL")
         if not created:
             return 0
-        first = self.store.value(f"SELECT coalesce(max(Id), 0) + 1 FROM {self.entity.table}")
-        self.store.execute(f"""UPDATE {target} SET record = numbered.id FROM (
+        first = self.eloqua.people.reserve_ids(self.entity.table, created)
+        self.store.execute(f"""UPDATE {self.target} SET record = numbered.id FROM (
             SELECT row_number AS rn, {first} + row_number() OVER (ORDER BY row_number) - 1 AS id
-            FROM {target} WHERE record IS NULL) numbered WHERE {target}.row_number = numbered.rn AND record IS NULL""")
-        self._log("create", f"record >= {first}", "record")
-        external = ", ExternalId" if self.entity.kind == "CustomObject" else ""
-        code = ", 'DCTET' || lpad(CAST(record AS VARCHAR), 12, '0')" if external else ""
-        values = ", ".join(f"n{i}" for i in range(len(self.columns)))
+            FROM {self.target} WHERE record IS NULL) numbered
+            WHERE {self.target}.row_number = numbered.rn AND record IS NULL""")
+        self._log("create", f"record >= {first}")
         now = self.store.clock.naive
+        row = {"Id": "record", "CreatedAt": "CAST(? AS TIMESTAMP)", "UpdatedAt": "CAST(? AS TIMESTAMP)"}
+        row |= {quoted(known.internal_name): "''" for known in self.entity.fields}
+        row |= self._own_values(now.strftime("%Y-%m-%d %H:%M:%S"))
+        row |= {column: f"t.n{i}" for i, column in self.columns.items()}
+        joins = ""
+        if self.entity.kind == "Contact":
+            # The address remembers what its person wanted, also of a contact that was deleted since (eloqua.md 2.3).
+            mail = row['"C_EmailAddress"']
+            joins = f"LEFT JOIN eloqua.address a ON a.address = lower(trim({mail}))"
+            row |= {
+                "IsSubscribed": "CASE WHEN coalesce(a.subscribed, true) THEN 'True' ELSE 'False' END",
+                "IsBounced": "CASE WHEN coalesce(a.bounced, false) THEN 'True' ELSE 'False' END",
+            }
+            form = row.pop(quoted("Format"), "''")
+            row["Format"] = f"coalesce(nullif({form}, ''), 'unspecified')"
         self.store.execute(
-            f"""INSERT INTO {self.entity.table} (Id, CreatedAt, UpdatedAt{external}, {", ".join(self.columns)})
-            SELECT record, ?, ?{code}, {values} FROM {target} WHERE record >= {first} ORDER BY record""",
+            f"""INSERT INTO {self.entity.table} ({", ".join(row)}) SELECT {", ".join(row.values())}
+                FROM {self.target} t {joins} WHERE record >= {first} ORDER BY record""",
             [now, now],
         )
         return created
 
-    def _log(self, kind: str, condition: str, record: str) -> None:
-        fields = [s.field.internal_name for s in self.statements if s.field]
+    def _own_values(self, now: str) -> dict[str, str]:
+        """SQL of what Eloqua itself fills in a new record."""
+        if self.entity.kind == "CustomObject":
+            return {"ExternalId": "'DCTET' || lpad(CAST(record AS VARCHAR), 12, '0')"}
+        own = OWN_FIELDS.get(self.entity.kind)
+        if not own:
+            return {}
+        prefix, number, born, touched = own
+        return {
+            quoted(number): f"'{prefix}' || lpad(CAST(record AS VARCHAR), 12, '0')",
+            quoted(born): literal(now),
+            quoted(touched): literal(now),
+        }
+
+    def _log(self, kind: str, condition: str) -> None:
+        fields = [column.strip('"') for column in self.columns.values()]
         batch = self.store.new_batch("eloqua", self.entity.name, fields)
-        old = "NULL" if kind == "create" else "[" + ", ".join(f"o{i}" for i in range(len(fields))) + "]"
-        new = "[" + ", ".join(f"n{i}" for i in range(len(fields))) + "]"
-        self.store.execute(f"""INSERT INTO log.mutation SELECT {batch}, CAST({record} AS VARCHAR), '{kind}', {old}, {new}
-                               FROM {self.work}_target WHERE {condition}""")
+        old = "NULL" if kind == "create" else "[" + ", ".join(f"coalesce(o{i}, '')" for i in self.columns) + "]"
+        new = "[" + ", ".join(f"n{i}" for i in self.columns) + "]"
+        self.store.execute(f"""INSERT INTO log.mutation SELECT {batch}, CAST(record AS VARCHAR), '{kind}', {old}, {new}
+                               FROM {self.target} WHERE {condition}""")
+
+    # -- what is not the record's own -------------------------------------------------------------------------------
+
+    def _set_states(self, outcome: Outcome) -> None:
+        """{{Contact.Email.IsBounced}} and IsSubscribed: the state of the address (eloqua.md 3.4, 3.12)."""
+        for i, statement in enumerate(self.statements):
+            codes = {"IsBounced": ("ELQ-00016", ""), "IsSubscribed": ("ELQ-00138", "ELQ-00017")}.get(
+                statement.special or ""
+            )
+            if not codes:
+                continue
+            for value, code in zip(("True", "False"), codes, strict=True):
+                addresses = f"""SELECT c.C_EmailAddress FROM {self.target} t JOIN eloqua.contact c ON c.Id = t.record
+                                WHERE t.n{i} = '{value}'"""
+                count = self.store.value(f"SELECT count(*) FROM ({addresses})")
+                if not count:
+                    continue
+                if statement.special == "IsBounced":
+                    self.eloqua.people.set_bounced(addresses, value == "True")
+                else:
+                    self.eloqua.people.set_subscribed(addresses, value == "True")
+                if code:
+                    outcome.note(code, count)
 
     def _link(self) -> tuple[int, int]:
-        """mapDataCards: link the imported rows to contacts; counts of linked and unmatched rows (ELQ-00025, 00034)."""
-        body = self.definition.body
-        contact = self.entity.contact
-        reached = (
-            contact.resolve(body.get("mapDataCardsEntityField") or "{{Contact.Field(C_EmailAddress)}}")
-            if contact
-            else None
-        )
-        if contact is None or reached is None or body.get("mapDataCardsEntityType", "Contact") != "Contact":
-            return 0, self.store.value(f"SELECT count(*) FROM {self.work}_target")
-        source, column = self.names.index(body["mapDataCardsSourceField"]), reached.sql.removeprefix("r.")
-        fold = "" if body.get("mapDataCardsCaseSensitiveMatch") is True else "lower"
-        self.store.execute(f"""UPDATE {self.entity.table} SET ContactId = c.Id
-            FROM {self.work}_target t, {contact.table} c WHERE {self.entity.table}.Id = t.record
-            AND t.n{source} <> '' AND {fold}(c.{column}) = {fold}(t.n{source})""")
-        linked = self.store.value(f"""SELECT count(*) FROM {self.work}_target t JOIN {contact.table} c
-                                      ON t.n{source} <> '' AND {fold}(c.{column}) = {fold}(t.n{source})""")
-        return linked, self.store.value(f"SELECT count(*) FROM {self.work}_target") - linked
+        """mapDataCards: link the imported rows; counts of linked and unmatched rows (ELQ-00025, 00034)."""
+        total = self.store.value(f"SELECT count(*) FROM {self.target}")
+        found = link_target(self.body, self.eloqua)
+        if found is None:
+            return 0, total
+        entity, reached = found
+        source = self.names.index(self.body["mapDataCardsSourceField"])
+        value = f"t.n{source}" if source in self.columns else "NULL"
+        fold = "" if self.body.get("mapDataCardsCaseSensitiveMatch") is True else "lower"
+        column = "ContactId" if entity.kind == "Contact" else "AccountId"
+        table = self.entity.table
+        self.store.execute(f"""CREATE TABLE {self.work}_link AS
+            SELECT t.row_number, t.record, min(r.Id) AS found, any_value(own.{column}) AS old
+            FROM {self.target} t JOIN {table} own ON own.Id = t.record JOIN {entity.table} r
+            ON {value} <> '' AND {fold}(CAST({reached.sql} AS VARCHAR)) = {fold}({value}) GROUP BY ALL""")
+        batch = self.store.new_batch("eloqua", self.entity.name, [column])
+        self.store.execute(f"""INSERT INTO log.mutation
+            SELECT {batch}, CAST(record AS VARCHAR), 'update', [CAST(old AS VARCHAR)], [CAST(found AS VARCHAR)]
+            FROM {self.work}_link WHERE old IS DISTINCT FROM found ORDER BY record""")
+        self.store.execute(f"""UPDATE {table} SET {column} = l.found FROM {self.work}_link l
+            WHERE {table}.Id = l.record AND {table}.{column} IS DISTINCT FROM l.found""")
+        linked = self.store.value(f"SELECT count(DISTINCT row_number) FROM {self.work}_link")
+        self.store.execute(f"DROP TABLE {self.work}_link")
+        return linked, total - linked

@@ -1,20 +1,28 @@
 """Syncs: pending, active, final; their logs, rejects and rows (eloqua.md 3.8, 3.9).
 
 A sync takes effect when it becomes final: at the k-th GET of /syncs/{id}, or, when nobody asks, after
-`limits.sync_seconds` of the sandbox's clock. Until then the world may change under it, as in the real Eloqua.
+`limits.sync_seconds` of the sandbox's clock. With `sync_polls` None polls do not count, and the seconds may pass on the
+sandbox's clock or on the real one, whichever is first: that clock may stand still. Until then the world may change under
+it, as in the real Eloqua.
 """
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from scc.sandbox.eloqua.callbacks import call_back
 from scc.sandbox.eloqua.definitions import Definition
 from scc.sandbox.eloqua.eel import EASTERN, Condition, compile_filter
 from scc.sandbox.eloqua.entities import Entity, Statement, stamp
-from scc.sandbox.eloqua.imports import MESSAGES, Importer, Outcome
-from scc.sandbox.store import quoted
+from scc.sandbox.eloqua.imports import Outcome
+from scc.sandbox.eloqua.messages import MESSAGES
+from scc.sandbox.eloqua.other_imports import importer
+from scc.sandbox.eloqua.pages import Rows, looked_at
+from scc.sandbox.eloqua.sync_actions import apply_sync_actions
+from scc.sandbox.store import literal
 
 if TYPE_CHECKING:
     from scc.sandbox.eloqua import Eloqua
@@ -33,10 +41,11 @@ class Sync:
     callback: str | None = None
     status: str = "pending"
     polls: int = 0
+    born: float = field(default_factory=time.monotonic)  # on the real clock
     started: datetime | None = None
     ended: datetime | None = None
-    columns: list[str] = field(default_factory=list)  # of an export: the names of its rows
-    rows: int = 0
+    rows: Rows | None = None  # what an export left
+    slowed: int = 0  # polls that it takes more than others: beyond the hourly quota
     dropped: bool = False  # DELETE /syncs/{id}/data
     logs: list[dict[str, Any]] = field(default_factory=list)
 
@@ -72,20 +81,47 @@ class Syncs:
     def __init__(self, eloqua: Eloqua) -> None:
         self._eloqua, self._store, self._clock = eloqua, eloqua.store, eloqua.clock
         self.all: dict[int, Sync] = {}
+        self._open: dict[int, Sync] = {}  # those that are not final yet
+        self._kept: list[Sync] = []  # those whose rows can be read
 
     def create(self, definition: Definition, user: str, fate: str | None, callback: str | None) -> Sync:
         sync = Sync(self._store.next_number("eloqua sync", 1201), definition, user, self._clock.now, fate, callback)
+        used, quota = self.usage()[definition.kind].values()
+        if used >= quota:
+            sync.slowed = self._eloqua.limits.slow_down_polls
         self.all[sync.id] = sync
-        if self._eloqua.sync_polls == 0:
+        self._open[sync.id] = sync
+        if self._eloqua.sync_polls == 0 and not sync.slowed and not self.waits(sync):
             self._finish(sync)
         return sync
 
+    def usage(self) -> dict[str, dict[str, int]]:
+        """Syncs made in the last hour by kind, and how many Eloqua would like at most (eloqua.md 4.1)."""
+        limits, since = self._eloqua.limits, self._clock.now - timedelta(hours=1)
+        quotas = {
+            "exports": limits.export_syncs_an_hour,
+            "imports": limits.import_syncs_an_hour,
+            "syncActions": limits.sync_action_syncs_an_hour,
+        }
+        used = dict.fromkeys(quotas, 0)
+        for sync in reversed(self.all.values()):
+            if sync.created <= since:
+                break
+            used[sync.definition.kind] += 1
+        return {kind: {"used": used[kind], "quota": quota} for kind, quota in quotas.items()}
+
+    def waits(self, sync: Sync) -> bool:
+        """Whether it is held in pending because so many others are at work (eloqua.md 6, point 2)."""
+        most = self._eloqua.limits.parallel_syncs
+        return most is not None and sync.id in list(self._open)[most:]
+
     def poll(self, sync: Sync) -> None:
         """One GET of /syncs/{id}: the k-th finds it final."""
-        if sync.final:
+        if sync.final or self.waits(sync):
             return
         sync.polls += 1
-        if sync.polls >= self._eloqua.sync_polls and sync.fate != "stuck":
+        polls = self._eloqua.sync_polls
+        if polls is not None and sync.polls >= polls + sync.slowed and sync.fate != "stuck":
             self._finish(sync)
         elif sync.status == "pending":
             self._start(sync)
@@ -93,12 +129,21 @@ class Syncs:
     def settle(self) -> None:
         """End the syncs that nobody asked about for so long that Eloqua is done with them."""
         limit = timedelta(seconds=self._eloqua.limits.sync_seconds)
-        for sync in self.all.values():
-            if not sync.final and sync.fate != "stuck" and self._clock.now - sync.created >= limit:
+        for sync in list(self._open.values()):
+            if sync.fate != "stuck" and self._age(sync) >= limit * (1 + sync.slowed) and not self.waits(sync):
                 self._finish(sync)
+        for sync in [s for s in self._kept if s.dropped or self.expired(s)]:
+            self._kept.remove(sync)  # the answer stays 410; only the memory is given back
+            self._store.execute(f"DROP TABLE IF EXISTS {sync.table}")
+
+    def _age(self, sync: Sync) -> timedelta:
+        age = self._clock.now - sync.created
+        if self._eloqua.sync_polls is None:
+            age = max(age, timedelta(seconds=time.monotonic() - sync.born))
+        return age
 
     def running(self, definition: Definition) -> bool:
-        return any(s.definition is definition and not s.final for s in self.all.values())
+        return any(s.definition is definition for s in self._open.values())
 
     # -- the run ----------------------------------------------------------------------------------------------------
 
@@ -109,9 +154,12 @@ class Syncs:
         self._start(sync)
         with self._store.transaction(), self._store.caused_by(REQUEST):
             sync.status = self._work(sync)
+        self._open.pop(sync.id, None)
         sync.ended = self._clock.now
         level = {"success": "information"}.get(sync.status, sync.status)
         self._log(sync, "ELQ-00101", 0, level, MESSAGES["ELQ-00101"][0].format(sync=sync.id, status=sync.status))
+        if sync.callback:
+            call_back(sync.callback, sync.shown())
 
     def _work(self, sync: Sync) -> str:
         definition = sync.definition
@@ -119,30 +167,52 @@ class Syncs:
             self._log(sync, "ELQ-00143", 0, "error")
             return "error"
         if sync.fate == "error":
-            self._log(sync, "ELQ-00107", 0, "error")
+            self._log(sync, getattr(sync.fate, "code", "") or "ELQ-00107", 0, "error")
             return "error"
         status = self._export(sync) if definition.kind == "exports" else self._import(sync)
-        return "warning" if sync.fate == "warning" else status
+        if sync.fate == "warning":
+            self._log(sync, getattr(sync.fate, "code", "") or "ELQ-00111", 0, "warning")
+            return "warning"
+        return status
 
     def _export(self, sync: Sync) -> str:
-        definition = sync.definition
-        select, condition = export_query(definition)
-        most = definition.body.get("maxRecords") or self._eloqua.limits.max_records
-        self._store.execute(f"CREATE TABLE {sync.table} AS {select} ORDER BY r.Id LIMIT {int(most)}", condition.values)
-        sync.columns = list(definition.fields)
-        sync.rows = self._store.value(f"SELECT count(*) FROM {sync.table}")
+        definition, limits = sync.definition, self._eloqua.limits
+        select, condition = export_query(self._eloqua, definition)
+        most = int(definition.body.get("maxRecords") or limits.max_records)
+        if definition.entity.kind == "Activity":
+            most = min(most, limits.activity_rows)  # and nothing tells (eloqua.md 3.11)
+        actions = definition.body.get("syncActions")
+        names, table = list(definition.fields), sync.table
+        self._store.execute(f"CREATE TABLE {table} AS {select} ORDER BY r.Id LIMIT {most}", condition.values)
+        sync.rows = looked_at(self._store, table, names)
+        if self.full(sync.rows.size):
+            self.drop_rows(sync)
+            self._log(sync, "ELQ-00136", 0, "error")
+            return "error"
+        definition.staged_bytes = sync.rows.size
+        self._kept.append(sync)
         self._log(sync, "ELQ-00131", 0)
-        self._log(sync, "ELQ-00102", sync.rows)
-        self._log(sync, "ELQ-00106", sync.rows)
+        self._log(sync, "ELQ-00102", sync.rows.count)
+        self._log(sync, "ELQ-00106", sync.rows.count)
+        if actions:
+            self._act_on_exported(sync, actions)
+            self._store.execute(f"ALTER TABLE {table} DROP COLUMN record")
         return "success"
+
+    def _act_on_exported(self, sync: Sync, actions: list[dict[str, Any]]) -> None:
+        """Sync actions of an export hold for the records that it exported (eloqua.md 3.3)."""
+        entity = sync.definition.entity
+        ids = f"SELECT record FROM {sync.table}"
+        addresses = f"SELECT C_EmailAddress FROM eloqua.contact WHERE Id IN ({ids})"
+        for code, count in apply_sync_actions(self._eloqua, entity, actions, ids, addresses):
+            self._log(sync, code, count)
 
     def _import(self, sync: Sync) -> str:
         definition = sync.definition
         if not definition.files:
             self._log(sync, "ELQ-00124", 0, "warning")
             return "warning"
-        refusals = self._eloqua.refusals.get(definition.entity.name, {})
-        outcome = Importer(self._store, definition, sync.id, refusals, self._eloqua.limits).run()
+        outcome = importer(self._eloqua, definition, sync.id, sync.fate).run()
         irregular = self._log_import(sync, outcome)
         definition.files, definition.staged_bytes = [], 0
         definition.unknown_keys, definition.missing_keys = set(), set()
@@ -151,10 +221,7 @@ class Syncs:
     def _log_import(self, sync: Sync, outcome: Outcome) -> bool:
         """The log lines of eloqua.md 3.9; true when one of them is a warning."""
         definition = sync.definition
-        created, updated = (
-            ("ELQ-00004", "ELQ-00022") if definition.entity.kind == "Contact" else ("ELQ-00007", "ELQ-00012")
-        )
-        self._log(sync, "ELQ-00130", outcome.staged)
+        self._log(sync, "ELQ-00130" if definition.kind == "imports" else "ELQ-00140", outcome.staged)
         self._log(sync, "ELQ-00137", outcome.staged)
         for key in sorted(definition.unknown_keys):
             self._log(sync, "ELQ-00111", outcome.staged, "warning", f"{MESSAGES['ELQ-00111'][0]} ({key})")
@@ -164,11 +231,8 @@ class Syncs:
         for code, count in outcome.rejected.items():
             self._log(sync, code, count, "warning")
         self._log(sync, "ELQ-00003", outcome.remaining)
-        self._log(sync, created, outcome.created)
-        self._log(sync, updated, outcome.updated)
-        if definition.body.get("mapDataCards") is True:
-            self._log(sync, "ELQ-00025", outcome.linked)
-            self._log(sync, "ELQ-00034", outcome.unmatched, "warning" if outcome.unmatched else "information")
+        for code, count, severity in outcome.lines:
+            self._log(sync, code, count, severity)
         if outcome.rejected:
             self._log(sync, "ELQ-00060", sum(outcome.rejected.values()), "warning")
         return any(line["severity"] == "warning" for line in sync.logs)
@@ -193,31 +257,24 @@ class Syncs:
         """Whether the staged rows of an export are past their retention (eloqua.md 6, point 32: at the deadline)."""
         return sync.ended is not None and self._clock.now >= sync.ended + sync.definition.retention()
 
-    def page(self, sync: Sync, limit: int, offset: int) -> list[str]:
-        """The rows of one page, each as JSON text: DuckDB writes it, many times faster than Python."""
-        members = ", ".join(f"{quoted(name)} := c{i}" for i, name in enumerate(sync.columns))
-        return [
-            row[0]
-            for row in self._store.rows(
-                f"SELECT to_json(struct_pack({members})) FROM {sync.table} "
-                f"WHERE rowid >= {offset} AND rowid < {offset + limit}"
-            )
-        ]
+    def used_bytes(self) -> dict[str, int]:
+        """What the instance has in staging, by kind of definition."""
+        now_kept = {s.definition.id for s in self._kept if not s.dropped and not self.expired(s)}
+        used = dict.fromkeys(("exports", "imports", "syncActions"), 0)
+        for definition in self._eloqua.definitions.values():
+            if definition.kind != "exports" or definition.id in now_kept:
+                used[definition.kind] += definition.staged_bytes
+        return used
 
-    def page_csv(self, sync: Sync, limit: int, offset: int) -> list[str]:
-        """The rows of one page as RFC 4180 lines (eloqua.md 6, point 13)."""
-        cells = " || ',' || ".join(csv_cell(f"c{i}") for i in range(len(sync.columns)))
-        return [
-            row[0]
-            for row in self._store.rows(
-                f"SELECT {cells} FROM {sync.table} WHERE rowid >= {offset} AND rowid < {offset + limit}"
-            )
-        ]
+    def full(self, more: int) -> bool:
+        """Whether so many more bytes exceed the instance's staging storage (eloqua.md 4.1)."""
+        most = self._eloqua.limits.storage_bytes
+        return most is not None and sum(self.used_bytes().values()) + more > most
 
     def rejects(self, sync: Sync, limit: int, offset: int) -> tuple[list[dict[str, Any]], int]:
         """One page of rejects and their number in all."""
         table = f"staging.rejects_{sync.id}"
-        if sync.definition.kind != "imports" or not self._has(table):
+        if sync.definition.kind == "exports" or not self._has(table):
             return [], 0
         names = list(sync.definition.fields)
         found = self._store.rows(
@@ -238,6 +295,7 @@ class Syncs:
 
     def drop_rows(self, sync: Sync) -> None:
         sync.dropped = True
+        sync.definition.staged_bytes = 0
         self._store.execute(f"DROP TABLE IF EXISTS {sync.table}")
 
     def _has(self, table: str) -> bool:
@@ -248,15 +306,22 @@ class Syncs:
         )
 
 
-def export_query(definition: Definition) -> tuple[str, Condition]:
-    """SELECT of an export: columns c0, c1 ... as texts in the order of the definition."""
+def export_query(eloqua: Eloqua, definition: Definition) -> tuple[str, Condition]:
+    """SELECT of an export: columns c0, c1 ... as texts in the order of the definition; `record` for sync actions."""
     entity, body = definition.entity, definition.body
-    utc = bool(body["areSystemTimestampsInUTC"])
-    columns = ", ".join(f"{shown(resolved(entity, s), utc)} AS c{i}" for i, s in enumerate(definition.fields.values()))
+    utc = body["areSystemTimestampsInUTC"] is True
+    statements = [resolved(entity, text) for text in definition.fields.values()]
+    texts = eloqua.limits.boolean_texts
+    columns = ", ".join(f"{shown(statement, utc, texts)} AS c{i}" for i, statement in enumerate(statements))
     condition = Condition("true", [])
     if body.get("filter"):
-        condition = compile_filter(body["filter"], entity, utc)
-    return f"SELECT {columns} FROM {entity.from_clause()} WHERE {condition.sql}", condition
+        condition = compile_filter(str(body["filter"]), entity, utc, eloqua.containers, eloqua.limits.filter_length)
+    joins = condition.joins.union(*(statement.joins for statement in statements))
+    where, values = condition.sql, condition.values
+    if entity.kind == "Activity":  # what has happened, but is not known yet, is not there (eloqua.md 3.12)
+        where, values = f"({where}) AND r.VisibleAt <= ?", [*values, eloqua.clock.naive]
+    record = ", r.Id AS record" if body.get("syncActions") else ""
+    return f"SELECT {columns}{record} FROM {entity.from_clause(joins)} WHERE {where}", Condition(where, values)
 
 
 def resolved(entity: Entity, text: str) -> Statement:
@@ -265,20 +330,11 @@ def resolved(entity: Entity, text: str) -> Statement:
     return statement
 
 
-def shown(statement: Statement, utc: bool) -> str:
+def shown(statement: Statement, utc: bool, booleans: tuple[str, str]) -> str:
     """SQL of a value as Bulk shows it: a text, "" for empty, dates without zone or fraction (eloqua.md 3.16)."""
     if statement.kind == "system":
         moment = statement.sql if utc else f"timezone('{EASTERN}', timezone('UTC', {statement.sql}))"
         return f"coalesce(strftime({moment}, '%Y-%m-%d %H:%M:%S'), '')"
+    if statement.kind == "boolean" and booleans != ("True", "False"):
+        return f"CASE WHEN {statement.sql} = 'True' THEN {literal(booleans[0])} ELSE {literal(booleans[1])} END"
     return f"coalesce(CAST({statement.sql} AS VARCHAR), '')"
-
-
-def csv_cell(column: str) -> str:
-    return (
-        f"CASE WHEN regexp_matches({column}, '[\",\\r\\n]') THEN '\"' || replace({column}, '\"', '\"\"') || '\"' "
-        f"ELSE {column} END"
-    )
-
-
-def csv_line(cells: list[str]) -> str:
-    return ",".join('"' + c.replace('"', '""') + '"' if any(mark in c for mark in '",\r\n') else c for c in cells)
