@@ -6,12 +6,16 @@ import base64
 import binascii
 import hashlib
 import hmac
+import re
 import time
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
 from scc.sandbox.http import Failed, Request, Response, Router, json_response
+from scc.sandbox.salesforce import soap
+from scc.sandbox.salesforce.answers import error
 from scc.sandbox.salesforce.ids import ORG_ID, make_id
 
 if TYPE_CHECKING:
@@ -20,32 +24,60 @@ if TYPE_CHECKING:
 CLIENT_ID = "3MVG9SandboxConsumerKey.SCC"
 CLIENT_SECRET = "sandbox-salesforce-client-secret"
 USERNAME = "integration@example.com"
+PASSWORD = "sandbox-salesforce-password"
+SECURITY_TOKEN = "sandboxSecurityToken"
 USER_ID = make_id("005", 1)
 JWT_GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 MOST_AHEAD = 300  # seconds: an assertion may not live longer
 
 
+@dataclass
+class Token:
+    until: datetime
+    calls: int = 0
+
+
 class Auth:
     def __init__(self, salesforce: Salesforce) -> None:
         self._salesforce, self._clock = salesforce, salesforce.clock
-        self._tokens: dict[str, datetime] = {}
+        self._tokens: dict[str, Token] = {}
         self.jwt_keys: list[str] = []  # public keys in PEM
-        self.token_seconds = 7200  # of idleness: successful use extends it (salesforce.md 1.4)
 
     def routes(self, router: Router) -> None:
         router.add("POST", "/services/oauth2/token", self.token)
+        router.add("POST", "/services/oauth2/revoke", self.revoke)
+        router.add("POST", "/services/Soap/u/{version}", self.soap)
+        router.add("POST", "/services/Soap/u/{version}/{org}", self.soap)
         router.add("GET", "/services/oauth2/userinfo", self.userinfo)
 
     def require(self, request: Request) -> None:
         """Raises the 401 array unless the request carries a live token."""
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-        token = token.strip()
-        now = self._clock.now
-        if scheme.lower() not in ("bearer", "oauth") or now >= self._tokens.get(token, now):
-            raise Failed(
-                json_response([{"message": "Session expired or invalid", "errorCode": "INVALID_SESSION_ID"}], 401)
-            )
-        self._tokens[token] = now + timedelta(seconds=self.token_seconds)
+        if scheme.lower() not in ("bearer", "oauth") or not self._use(token.strip()):
+            raise error("INVALID_SESSION_ID", "Session expired or invalid", 401)
+
+    def require_async(self, request: Request) -> None:
+        """Bulk API v1 has its own header and its own refusal (salesforce.md 1.4, 3.5)."""
+        version = re.match(r"/services/async/(\d+)\.\d", request.path, re.IGNORECASE)
+        if version and 20 < int(version[1]) < 31:
+            refusal = {"exceptionCode": "InvalidVersion", "exceptionMessage": "The API version is retired"}
+            raise Failed(json_response(refusal, 400))
+        if not self._use(request.headers.get("X-SFDC-Session", "").strip()):
+            refusal = {"exceptionCode": "InvalidSessionId", "exceptionMessage": "Invalid session id"}
+            raise Failed(json_response(refusal, 400))
+
+    def _use(self, text: str) -> bool:
+        """Whether this token lives; successful use extends its life (salesforce.md 1.4)."""
+        token, now, most = self._tokens.get(text), self._clock.now, self._salesforce.limits.token_calls
+        if token is None or now >= token.until or (most is not None and token.calls >= most):
+            return False
+        token.calls += 1
+        token.until = now + self._life
+        return True
+
+    @property
+    def _life(self) -> timedelta:
+        return timedelta(seconds=self._salesforce.limits.token_seconds)
 
     def expire_tokens(self) -> None:
         self._tokens.clear()
@@ -58,6 +90,9 @@ class Auth:
                 "user_id": USER_ID,
                 "organization_id": ORG_ID,
                 "preferred_username": USERNAME,
+                "nickname": "integration",
+                "email_verified": True,
+                "active": True,
                 "name": "Integration User",
                 "email": USERNAME,
             }
@@ -70,6 +105,8 @@ class Auth:
             return self._client_credentials(request, form)
         if grant == JWT_GRANT:
             return self._jwt(form.get("assertion", ""))
+        if grant == "password":
+            return self._password(form)
         return refused("unsupported_grant_type", "grant type not supported")
 
     def _client_credentials(self, request: Request, form: dict[str, str]) -> Response:
@@ -85,6 +122,26 @@ class Auth:
         if secret != CLIENT_SECRET:
             return refused("invalid_client", "invalid client credentials")
         return self._issue()
+
+    def _password(self, form: dict[str, str]) -> Response:
+        """The legacy grant: the security token may hang on the password (salesforce.md 1.1, 1.2)."""
+        if form.get("client_id") != CLIENT_ID:
+            return refused("invalid_client_id", "client identifier invalid")
+        if form.get("client_secret") != CLIENT_SECRET:
+            return refused("invalid_client", "invalid client credentials")
+        if not self._salesforce.limits.password_grant or not knows(form.get("username"), form.get("password")):
+            return refused("invalid_grant", "authentication failure")
+        return self._issue()
+
+    def revoke(self, request: Request) -> Response:
+        """The token dies; a token that is none is an error."""
+        form = dict(parse_qsl(request.body.decode("utf-8", "replace"), keep_blank_values=True))
+        if self._tokens.pop(form.get("token", ""), None) is None:
+            return refused("invalid_token", "invalid token")
+        return Response(200, b"", None)
+
+    def soap(self, request: Request, version: str, org: str = "") -> Response:
+        return soap.login(request, version, self._salesforce, self)
 
     def _jwt(self, assertion: str) -> Response:
         """RS256, iss = consumer key, sub = user name, exp at most minutes ahead of the real clock.
@@ -119,11 +176,15 @@ class Auth:
             return refused("invalid_grant", "user hasn't approved this consumer")
         return self._issue()
 
-    def _issue(self) -> Response:
+    def new_token(self) -> str:
         number = self._salesforce.store.next_number("salesforce token")
         secret = hashlib.sha256(f"{self._salesforce.seed} salesforce {number}".encode()).digest()
         token = f"{ORG_ID[:15]}!" + base64.urlsafe_b64encode(secret * 2).decode().rstrip("=").replace("-", ".")
-        self._tokens[token] = self._clock.now + timedelta(seconds=self.token_seconds)
+        self._tokens[token] = Token(self._clock.now + self._life)
+        return token
+
+    def _issue(self) -> Response:
+        token = self.new_token()
         base, issued = self._salesforce.base_url, str(int(self._clock.now.timestamp() * 1000))
         identity = f"{base}/id/{ORG_ID}/{USER_ID}"
         signature = base64.b64encode(
@@ -140,6 +201,11 @@ class Auth:
                 "issued_at": issued,
             }
         )
+
+
+def knows(username: str | None, password: str | None) -> bool:
+    """Whether these are the user's name and password, with or without the security token behind it."""
+    return (username or "").lower() == USERNAME and password in (PASSWORD, PASSWORD + SECURITY_TOKEN)
 
 
 def refused(error: str, description: str) -> Response:

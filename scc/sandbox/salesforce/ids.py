@@ -6,27 +6,13 @@ ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZ012345"
 BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 INSTANCE = "5j0"
 ORG_ID = "00D5j000000SAND0EA"
-
-# The same in SQL, for seeding: sf_id(prefix, number). The number is bound once, by a lambda: an expression that stands
-# ten times in a statement is planned ten times, and planning costs more than running.
-SQL_MACROS = f"""
-CREATE MACRO sf_bits(t) AS substr('{ALPHABET}', 1
-    + (substr(t, 1, 1) BETWEEN 'A' AND 'Z')::INT + 2 * (substr(t, 2, 1) BETWEEN 'A' AND 'Z')::INT
-    + 4 * (substr(t, 3, 1) BETWEEN 'A' AND 'Z')::INT + 8 * (substr(t, 4, 1) BETWEEN 'A' AND 'Z')::INT
-    + 16 * (substr(t, 5, 1) BETWEEN 'A' AND 'Z')::INT, 1);
-CREATE MACRO sf_digit(n) AS substr('{BASE62}', 1 + (n % 62)::INT, 1);
-CREATE MACRO sf_digits(number) AS list_transform([(number)::BIGINT], lambda n:
-    sf_digit(n // 14776336) || sf_digit(n // 238328) || sf_digit(n // 3844) || sf_digit(n // 62) || sf_digit(n))[1];
-CREATE MACRO sf_id(prefix, number) AS list_transform([sf_digits(number)], lambda digits:
-    prefix || '{INSTANCE}0000' || digits || sf_bits(prefix || '{INSTANCE[:2]}') || 'A' || sf_bits(digits))[1];
-"""
+CAPITALS = str.maketrans({mark: "1" if "A" <= mark <= "Z" else "0" for mark in BASE62})
 
 
 def suffix(id15: str) -> str:
     """The three checksum characters: one per five, its bits telling which of them are capitals."""
-    return "".join(
-        ALPHABET[sum(1 << i for i, c in enumerate(id15[at : at + 5]) if "A" <= c <= "Z")] for at in (0, 5, 10)
-    )
+    bits = id15.translate(CAPITALS)
+    return "".join(ALPHABET[int(part[::-1], 2)] for part in (bits[:5], bits[5:10], bits[10:]))
 
 
 def make_id(prefix: str, number: int) -> str:
@@ -50,6 +36,8 @@ def normal(text: str) -> str | None:
         return text + suffix(text)
     if len(text) != 18:
         return None
+    if suffix(text[:15]) == text[15:]:
+        return text
     try:
         bits = [ALPHABET.index(mark) for mark in text[15:].upper()]
     except ValueError:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from scc.sandbox.http import Failed, Request, Response, Router, json_response
+from scc.sandbox.clock import parse_instant
+from scc.sandbox.http import Request, Response, Router, json_response
+from scc.sandbox.salesforce.answers import error
 from scc.sandbox.salesforce.ids import make_id, normal
-from scc.sandbox.salesforce.query import Compiled, Compiler, record
-from scc.sandbox.salesforce.schema import OBJECTS, SField, SObject
+from scc.sandbox.salesforce.query import Compiled, record
+from scc.sandbox.salesforce.schema import SField, SObject
 from scc.sandbox.salesforce.soql import SoqlError
+from scc.sandbox.salesforce.values import label, zoned
+from scc.sandbox.salesforce.write import CLOSED
 
 if TYPE_CHECKING:
     from scc.sandbox.salesforce import Salesforce
@@ -45,7 +48,9 @@ class Rest:
         router.add("GET", "/limits", self.limits)
         router.add("GET", "/sobjects", self.sobjects)
         router.add("GET", "/sobjects/{name}/describe", self.describe)
-        router.add("GET", "/sobjects/{name}/{record_id}", self.get_record)
+        router.add("GET", "/sobjects/{name}/deleted", self.deleted)
+        router.add("GET", "/sobjects/{name}/updated", self.updated)
+        router.add("GET", "/sobjects/{name}", self.sobject)
 
     def versions(self, request: Request) -> Response:
         """GET /services/data: needs no token."""
@@ -56,54 +61,85 @@ class Rest:
     def resources(self, request: Request, version: str) -> Response:
         base = f"/services/data/v{version}"
         return json_response(
-            {name: f"{base}/{name}" for name in ("composite", "limits", "query", "queryAll", "sobjects")}
+            {name: f"{base}/{name}" for name in ("composite", "jobs", "limits", "query", "queryAll", "sobjects")}
         )
 
     def limits(self, request: Request, version: str) -> Response:
-        most, used = self._salesforce.limits.daily_requests, self._salesforce.calls
-        return json_response({"DailyApiRequests": {"Max": most, "Remaining": max(0, most - used)}})
+        """Max and Remaining of what is allotted; only calls and Bulk jobs are counted."""
+        salesforce = self._salesforce
+        most, jobs = salesforce.limits, salesforce.jobs
+        allotted = {
+            "DailyApiRequests": (most.daily_requests, salesforce.calls),
+            "DailyBulkApiBatches": (most.daily_batches, jobs.batches_today()),
+            "DailyBulkV2QueryJobs": (most.daily_query_jobs, jobs.queries_today()),
+            "DailyBulkV2QueryFileStorageMB": (976_562, 0),
+            "DailyAsyncApexExecutions": (250_000, 0),
+            "DailyStreamingApiEvents": (10_000, 0),
+            "DataStorageMB": (1024, 0),
+            "FileStorageMB": (1024, 0),
+            "SingleEmail": (5000, 0),
+        }
+        return json_response(
+            {name: {"Max": top, "Remaining": max(0, top - used)} for name, (top, used) in allotted.items()}
+        )
 
     # -- describe ---------------------------------------------------------------------------------------------------
 
     def sobjects(self, request: Request, version: str) -> Response:
-        found = [sobject(known, version) for known in OBJECTS.values()]
+        found = [sobject(known, version) for known in self._salesforce.schema]
         return json_response({"encoding": "UTF-8", "maxBatchSize": 200, "sobjects": found})
 
+    def sobject(self, request: Request, version: str, name: str) -> Response:
+        known = self._salesforce.object(name)
+        return json_response({"objectDescribe": sobject(known, version), "recentItems": []})
+
     def describe(self, request: Request, version: str, name: str) -> Response:
-        known = self._object(name)
+        known = self._salesforce.object(name)
         fields = [
-            described(f)
-            for f in known.fields.values()
-            if (known.name.lower(), f.name.lower()) not in self._salesforce.hidden
+            described(f, known, self._salesforce.is_locked(known, f)) for f in self._salesforce.visible_fields(known)
         ]
-        return json_response({**sobject(known, version), "fields": fields})
-
-    def _object(self, name: str) -> SObject:
-        known = OBJECTS.get(name.lower())
-        if known is None:
-            raise error("NOT_FOUND", "The requested resource does not exist", 404)
-        return known
-
-    def get_record(self, request: Request, version: str, name: str, record_id: str) -> Response:
-        known = self._object(name)
-        wanted = request.query.get("fields")
-        names = (
-            wanted.split(",")
-            if wanted
-            else [
-                f.name
-                for f in known.fields.values()
-                if (known.name.lower(), f.name.lower()) not in self._salesforce.hidden
-            ]
+        return json_response(
+            {**sobject(known, version), "fields": fields, "childRelationships": [], "recordTypeInfos": []}
         )
-        found = normal(record_id)
-        compiled = self._compile(f"SELECT {', '.join(names)} FROM {known.name} WHERE Id = '{found}'") if found else None
-        rows = self._store.rows(compiled.sql, compiled.values) if compiled else []
-        if not rows or compiled is None:
-            raise error(
-                "NOT_FOUND", "Provided external ID field does not exist or is not accessible: " + record_id, 404
+
+    # -- what changed -----------------------------------------------------------------------------------------------
+
+    def deleted(self, request: Request, version: str, name: str) -> Response:
+        rows = self._changed(request, name, "IsDeleted")
+        records = [{"id": i, "deletedDate": shown_moment(at)} for i, at in rows]
+        start, end = self._between(request)
+        return json_response(
+            {
+                "deletedRecords": records,
+                "earliestDateAvailable": shown_moment(start),
+                "latestDateCovered": shown_moment(end),
+            }
+        )
+
+    def updated(self, request: Request, version: str, name: str) -> Response:
+        rows = self._changed(request, name, "NOT IsDeleted")
+        return json_response(
+            {"ids": [i for i, _ in rows], "latestDateCovered": shown_moment(self._between(request)[1])}
+        )
+
+    def _changed(self, request: Request, name: str, kind: str) -> list[tuple[str, datetime]]:
+        known = self._salesforce.object(name)
+        return self._store.rows(
+            f"SELECT Id, SystemModstamp FROM {known.table} WHERE {kind} AND NOT hidden_ "
+            "AND SystemModstamp BETWEEN ? AND ? ORDER BY SystemModstamp, Id",
+            list(self._between(request)),
+        )
+
+    def _between(self, request: Request) -> tuple[datetime, datetime]:
+        """start and end, UTC without zone; a + that stands for itself has become a blank. Raises the 400."""
+        try:
+            start, end = (
+                parse_instant(zoned(request.query.get(name, "").strip().replace(" ", "+"))).replace(tzinfo=None)
+                for name in ("start", "end")
             )
-        return json_response(record(compiled, rows[0], version))
+        except (ValueError, OverflowError):
+            raise error("INVALID_REPLICATION_DATE", "start and end must be dates with a time and a zone") from None
+        return start, end
 
     # -- queries ----------------------------------------------------------------------------------------------------
 
@@ -118,14 +154,15 @@ class Rest:
         if text is None:
             raise error("MALFORMED_QUERY", "SOQL statement is missing")
         compiled = self._compile(text, deleted_too)
+        if request.query.get("columns", "").lower() == "true":
+            return json_response(column_metadata(compiled))
         if compiled.count:
             total = self._store.value(compiled.sql, compiled.values)
             return json_response({"totalSize": total, "done": True, "records": []})
         page = self._page_size(request)
         number = self._store.next_number("salesforce cursor")
         table = f"staging.cursor_{number}"
-        names = ", ".join(f"c{i}" for i in range(1 + len(compiled.columns) + len(compiled.parents)))
-        self._store.execute(f"CREATE TABLE {table}({names}) AS {compiled.sql}", compiled.values)
+        self._store.execute(f"CREATE TABLE {table}({compiled.names}) AS {compiled.sql}", compiled.values)
         total = self._store.value(f"SELECT count(*) FROM {table}")
         cursor = Cursor(compiled, table, total, page, self._salesforce.clock.now + LOCATOR_LIFE)
         locator = make_id("0r8", number)
@@ -134,7 +171,7 @@ class Rest:
 
     def _compile(self, text: str, deleted_too: bool = False) -> Compiled:
         try:
-            return Compiler(self._salesforce.hidden, deleted_too).compile(text)
+            return self._salesforce.compiler(deleted_too).compile(text)
         except SoqlError as refusal:
             raise error(refusal.code, refusal.message) from None
 
@@ -169,68 +206,130 @@ class Rest:
         return json_response(body)
 
 
+def column_metadata(compiled: Compiled) -> dict[str, Any]:
+    """What the official command line asks for before a query: the columns, parents as columns with their own."""
+    shown: list[dict[str, Any]] = []
+    for column, name in zip(compiled.columns, compiled.keys or [c.field.name for c in compiled.columns], strict=True):
+        place = shown
+        for relation in column.path:
+            found = next((c for c in place if c["columnName"] == relation), None)
+            if found is None:
+                found = column_of(relation, None)
+                place.append(found)
+            place = found["joinColumns"]
+        place.append(column_of(name, column.field, bool(compiled.keys)))
+    return {
+        "columnMetadata": shown,
+        "entityName": compiled.object.name,
+        "groupBy": bool(compiled.tree.groups),
+        "idSelected": any(c.field.type == "id" and not c.path for c in compiled.columns),
+        "keyPrefix": compiled.object.prefix,
+    }
+
+
+def column_of(name: str, found: SField | None, aggregate: bool = False) -> dict[str, Any]:
+    return {
+        "aggregate": aggregate,
+        "apexType": found.type.capitalize() if found else None,
+        "booleanType": found is not None and found.type == "boolean",
+        "columnName": name,
+        "custom": name.endswith("__c"),
+        "displayName": name,
+        "foreignKeyName": None,
+        "insertable": found is not None and "C" in found.rights,
+        "joinColumns": [],
+        "numberType": found is not None and found.sql_type in ("DOUBLE", "BIGINT"),
+        "textType": found is not None and found.sql_type == "VARCHAR",
+        "updatable": found is not None and "U" in found.rights,
+    }
+
+
+def shown_moment(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.000+0000")
+
+
 def sobject(known: SObject, version: str) -> dict[str, Any]:
     base = f"/services/data/v{version}/sobjects/{known.name}"
+    open_ = known.name not in CLOSED
     return {
         "name": known.name,
         "label": known.name,
         "labelPlural": known.name + "s",
         "keyPrefix": known.prefix,
         "custom": False,
+        "activateable": False,
+        "createable": open_,
+        "updateable": open_,
+        "deletable": open_,
+        "undeletable": open_,
+        "layoutable": open_,
+        "mergeable": known.name in ("Account", "Contact", "Lead"),
         "queryable": True,
-        "createable": True,
-        "updateable": True,
-        "deletable": True,
+        "retrieveable": True,
+        "replicateable": True,
+        "searchable": open_,
+        "triggerable": open_,
         "urls": {"sobject": base, "describe": base + "/describe", "rowTemplate": base + "/{ID}"},
     }
 
 
-def described(known: SField) -> dict[str, Any]:
-    soap = {
-        "id": "tns:ID",
-        "reference": "tns:ID",
-        "boolean": "xsd:boolean",
-        "date": "xsd:date",
-        "datetime": "xsd:dateTime",
-        "int": "xsd:int",
-        "double": "xsd:double",
-        "currency": "xsd:double",
-        "percent": "xsd:double",
-    }
+SOAP_TYPES = {
+    "id": "tns:ID",
+    "reference": "tns:ID",
+    "boolean": "xsd:boolean",
+    "date": "xsd:date",
+    "datetime": "xsd:dateTime",
+    "int": "xsd:int",
+    "double": "xsd:double",
+    "currency": "xsd:double",
+    "percent": "xsd:double",
+}
+
+
+def described(found: SField, known: SObject, read_only: bool) -> dict[str, Any]:
+    """One field as describe shows it."""
+    number, text = found.sql_type == "DOUBLE", found.sql_type == "VARCHAR"
+    default = (known.name, found.name) in DEFAULTED or found.type == "boolean"
     return {
-        "name": known.name,
-        "label": known.label or known.name,
-        "type": known.type,
-        "length": known.length,
-        "soapType": soap.get(known.type, "xsd:string"),
-        "createable": "C" in known.rights,
-        "updateable": "U" in known.rights,
-        "nillable": not known.required and known.type not in ("id", "boolean"),
-        "custom": known.name.endswith("__c"),
-        "externalId": known.external_id,
-        "unique": False,
-        "filterable": known.type != "textarea",
-        "sortable": known.type != "textarea",
-        "precision": 18 if known.sql_type == "DOUBLE" else 0,
-        "scale": 2 if known.type == "currency" else 0,
-        "referenceTo": [known.parent[1]] if known.parent else [],
-        "relationshipName": known.parent[0] if known.parent else None,
+        "name": found.name,
+        "label": label(found),
+        "type": found.type,
+        "length": found.length if text else 0,
+        "byteLength": found.length * 3 if text else 0,
+        "digits": 9 if found.type == "int" else 0,
+        "precision": 18 if number else 0,
+        "scale": 2 if found.type == "currency" else 0,
+        "soapType": SOAP_TYPES.get(found.type, "xsd:string"),
+        "createable": "C" in found.rights and not read_only,
+        "updateable": "U" in found.rights and not read_only,
+        "nillable": not found.required and found.type not in ("id", "boolean") and not default,
+        "defaultedOnCreate": default,
+        "calculated": False,
+        "autoNumber": False,
+        "caseSensitive": False,
+        "custom": found.name.endswith("__c"),
+        "deprecatedAndHidden": False,
+        "externalId": found.external_id,
+        "idLookup": found.external_id or found.type == "id",
+        "unique": found.unique,
+        "filterable": found.type != "textarea",
+        "groupable": found.type not in ("textarea", "datetime", "double", "currency", "percent"),
+        "sortable": found.type != "textarea",
+        "nameField": found.name == "Name",
+        "restrictedPicklist": found.restricted,
+        "referenceTo": [found.parent[1]] if found.parent else [],
+        "relationshipName": found.parent[0] if found.parent else None,
+        "inlineHelpText": None,
+        "defaultValue": False if found.type == "boolean" else None,
         "picklistValues": [
-            {"active": True, "defaultValue": i == 0, "label": v, "value": v} for i, v in enumerate(known.picklist)
+            {"active": True, "defaultValue": i == 0, "label": v, "validFor": None, "value": v}
+            for i, v in enumerate(found.picklist)
         ],
     }
 
 
-def error(code: str, message: str, status: int = 400) -> Failed:
-    """An error as the REST API answers it: an array (salesforce.md 2.3)."""
-    return Failed(json_response([{"message": message, "errorCode": code}], status))
-
-
-def json_document(request: Request) -> dict[str, Any]:
-    try:
-        body = json.loads(request.body or b"null")
-    except ValueError:
-        body = None
-    if not isinstance(body, dict):
-        raise error("JSON_PARSER_ERROR", "The request body is not a valid JSON object")
-    return body
+# Not nullable, but Salesforce fills them in.
+DEFAULTED = {
+    ("Lead", "Status"),
+    *((name, "OwnerId") for name in ("Lead", "Contact", "Account", "Campaign", "Opportunity")),
+}

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from scc.sandbox.store import quoted
+
+if TYPE_CHECKING:
+    from scc.sandbox.store import Store
 
 SQL_TYPES = {
     "boolean": "BOOLEAN",
@@ -28,10 +35,16 @@ class SField:
     picklist: tuple[str, ...] = ()
     label: str = ""
     external_id: bool = False
+    unique: bool = False
+    restricted: bool = False  # a picklist that takes no other value
 
     @property
     def sql_type(self) -> str:
         return SQL_TYPES.get(self.type, "VARCHAR")
+
+    @property
+    def is_custom(self) -> bool:
+        return self.name.endswith("__c")
 
     @property
     def is_id(self) -> bool:
@@ -60,8 +73,8 @@ def reference(name: str, relationship: str, target: str, rights: str = "CU", req
     return SField(name, "reference", 18, rights, required, (relationship, target))
 
 
-def pick(name: str, *values: str, rights: str = "CU") -> SField:
-    return SField(name, "picklist", 255, rights, picklist=values)
+def pick(name: str, *values: str, rights: str = "CU", required: bool = False, restricted: bool = False) -> SField:
+    return SField(name, "picklist", 255, rights, required, picklist=values, restricted=restricted)
 
 
 def text(name: str, length: int, rights: str = "CU", required: bool = False) -> SField:
@@ -98,6 +111,10 @@ def address(prefix: str = "") -> list[SField]:
     ]
 
 
+def external_key(name: str, length: int = 80, unique: bool = True) -> SField:
+    return SField(name, "string", length, external_id=True, unique=unique)
+
+
 def person() -> list[SField]:
     """What Lead and Contact share."""
     return [
@@ -113,6 +130,9 @@ def person() -> list[SField]:
         SField("DoNotCall", "boolean"),
         SField("HasOptedOutOfFax", "boolean"),
         SField("Description", "textarea", 32000),
+        SField("IndividualId", "reference", 18),
+        external_key("Marketing_Key__c"),
+        external_key("Eloqua_Contact_ID__c", 18, unique=False),
     ]
 
 
@@ -122,6 +142,7 @@ OBJECTS = {
         SObject("Account", "001"),
         SObject("Campaign", "701"),
         SObject("CampaignMember", "00v"),
+        SObject("CampaignMemberStatus", "01Y"),
         SObject("Contact", "003"),
         SObject("Lead", "00Q"),
         SObject("Opportunity", "006"),
@@ -180,6 +201,19 @@ FIELDS: dict[str, list[SField]] = {
         text("LastName", 80, ""),
         SField("Email", "email", 80, ""),
         text("CompanyOrAccount", 255, ""),
+        text("Title", 128, ""),
+        text("City", 40, ""),
+        text("Country", 80, ""),
+        SField("Phone", "phone", 40, ""),
+        SField("HasOptedOutOfEmail", "boolean", 0, ""),
+    ],
+    "CampaignMemberStatus": [
+        *OWNED[1:],
+        reference("CampaignId", "Campaign", "Campaign", "C", required=True),
+        text("Label", 765, required=True),
+        SField("IsDefault", "boolean"),
+        SField("HasResponded", "boolean"),
+        SField("SortOrder", "int"),
     ],
     "Contact": [
         *OWNED,
@@ -196,7 +230,7 @@ FIELDS: dict[str, list[SField]] = {
         *OWNED,
         *person(),
         text("Company", 255, required=True),
-        pick("Status", *LEAD_STATUS),
+        pick("Status", *LEAD_STATUS, restricted=True),
         text("EmailBouncedReason", 255, "U"),
         SField("EmailBouncedDate", "datetime", 0, "U"),
         SField("IsConverted", "boolean", 0, ""),
@@ -216,7 +250,7 @@ FIELDS: dict[str, list[SField]] = {
         text("Name", 120, required=True),
         reference("AccountId", "Account", "Account"),
         reference("CampaignId", "Campaign", "Campaign"),
-        pick("StageName", *STAGES),
+        pick("StageName", *STAGES, required=True),
         SField("CloseDate", "date", required=True),
         SField("Amount", "currency"),
         SField("Probability", "percent"),
@@ -252,3 +286,31 @@ def create_tables() -> str:
         columns = ", ".join(f'"{f.name}" {f.sql_type}' for f in known.fields.values())
         statements.append(f"CREATE TABLE {known.table} ({columns}, hidden_ BOOLEAN DEFAULT false);")
     return "\n".join(statements)
+
+
+class Schema:
+    """The objects of one org: the standard ones and whatever custom fields it declares."""
+
+    def __init__(self) -> None:
+        self._objects = {key: SObject(o.name, o.prefix, dict(o.fields)) for key, o in OBJECTS.items()}
+
+    def find(self, name: str) -> SObject | None:
+        return self._objects.get(name.lower())
+
+    def owner_of(self, record_id: str) -> SObject | None:
+        """The object whose key prefix an id has."""
+        return next((o for o in self if o.prefix == record_id[:3]), None)
+
+    def __iter__(self) -> Iterator[SObject]:
+        return iter(self._objects.values())
+
+    def add(self, object_name: str, found: SField, store: Store) -> None:
+        """Declare a custom field; its column is made. Raises KeyError, ValueError."""
+        known = self._objects[object_name.lower()]
+        if known.field(found.name):
+            raise ValueError(f"{known.name} has {found.name} already")
+        with store.lock:
+            store.execute(f"ALTER TABLE {known.table} ADD COLUMN {quoted(found.name)} {found.sql_type}")
+            if found.type == "boolean":
+                store.execute(f"UPDATE {known.table} SET {quoted(found.name)} = false")
+        known.fields[found.name.lower()] = found

@@ -1,17 +1,22 @@
 """SOQL as text to a tree: tokenizer and parser. What the names mean is decided in query.py.
 
-query      := SELECT (COUNT() | path (, path)*) FROM name [WHERE condition] [ORDER BY ...] [LIMIT n] [OFFSET n]
+query      := SELECT (COUNT() | item (, item)*) FROM name [alias] [WHERE condition] [GROUP BY path (, path)*]
+              [ORDER BY item ...] [LIMIT n] [OFFSET n]
+item       := path [alias] | function '(' path ')' [alias] | FIELDS '(' ALL | STANDARD | CUSTOM ')'
 condition  := test ((AND test)* | (OR test)*)      mixing both needs parentheses, as in the real SOQL
-test       := NOT test | '(' condition ')' | path op value | path [NOT] IN '(' value, ... ')'
+test       := NOT test | '(' condition ')' | path op value | path [NOT] IN '(' value, ... | query ')'
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from typing import Any
+
+from scc.sandbox.salesforce import dates
 
 TOKEN = re.compile(
     r"""
@@ -38,7 +43,11 @@ ESCAPES = {
     "_": "\\_",
     "%": "\\%",
 }
-CLAUSES = {"WHERE", "ORDER", "LIMIT", "OFFSET", "FOR", "GROUP", "HAVING", "WITH", "USING"}
+FUNCTIONS = ("COUNT", "COUNT_DISTINCT", "MIN", "MAX", "SUM", "AVG")
+FIELD_SETS = ("ALL", "STANDARD", "CUSTOM")
+DEEPEST = 50  # parentheses within each other
+LONGEST_NUMBER = 30  # digits
+CLAUSES = {"FROM", "WHERE", "ORDER", "LIMIT", "OFFSET", "FOR", "GROUP", "HAVING", "WITH", "USING"}
 
 
 class SoqlError(Exception):
@@ -60,13 +69,13 @@ class Token:
 class Comparison:
     path: str
     op: str  # = != < <= > >= LIKE IN "NOT IN"
-    value: Any  # a Literal, or a list of them
+    value: Any  # a Literal, a list of them, or the Select of a semi-join
 
 
 @dataclass
 class Literal:
-    kind: str  # string, number, date, datetime, boolean, null
-    value: Any
+    kind: str  # string, number, date, datetime, boolean, null, period
+    value: Any  # of a period: (name, count or None)
 
 
 @dataclass
@@ -76,18 +85,29 @@ class Logic:
 
 
 @dataclass
-class Ordering:
+class Item:
+    """One thing selected: a field, an aggregate of one, or FIELDS with its set as path."""
+
     path: str
+    function: str = ""
+    alias: str = ""
+
+
+@dataclass
+class Ordering:
+    item: Item
     descending: bool = False
     nulls_last: bool = False
 
 
 @dataclass
 class Select:
-    paths: list[str]
+    items: list[Item]
     object: str
     count: bool = False  # SELECT COUNT()
+    alias: str = ""  # of the object
     where: Any = None
+    groups: list[str] = field(default_factory=list)
     order: list[Ordering] = field(default_factory=list)
     limit: int | None = None
     offset: int = 0
@@ -95,7 +115,10 @@ class Select:
 
 def parse(text: str) -> Select:
     """Parse a statement. Raises SoqlError (MALFORMED_QUERY)."""
-    return _Parser(text).select()
+    parser = _Parser(text)
+    query = parser.select()
+    parser.end()
+    return query
 
 
 def tokenize(text: str) -> list[Token]:
@@ -112,17 +135,20 @@ def tokenize(text: str) -> list[Token]:
 
 class _Parser:
     def __init__(self, text: str) -> None:
-        self._tokens, self._at = tokenize(text), 0
+        self._tokens, self._at, self._depth = tokenize(text), 0, 0
 
     def select(self) -> Select:
         self._word("SELECT")
-        paths, count = self._columns()
+        items, count = self._items()
         self._word("FROM")
-        query = Select(paths, self._kind("name"), count)
+        query = Select(items, self._kind("name"), count)
         if self._peek_name() and self._peek_name() not in CLAUSES:
-            self._next()  # an alias of the object
+            query.alias = self._next().text
         if self._is("WHERE"):
             query.where = self._condition()
+        if self._is("GROUP"):
+            self._word("BY")
+            query.groups = self._list(lambda: self._kind("name"))
         if self._is("ORDER"):
             self._word("BY")
             query.order = self._list(self._ordering)
@@ -130,22 +156,33 @@ class _Parser:
             query.limit = self._whole()
         if self._is("OFFSET"):
             query.offset = self._whole()
-        if self._at < len(self._tokens):
-            self._unexpected()
         return query
 
-    def _columns(self) -> tuple[list[str], bool]:
-        paths = []
-        first = self._kind("name")
-        if first.upper() == "COUNT" and self._mark("("):
-            self._close()
+    def end(self) -> None:
+        if self._at < len(self._tokens):
+            self._unexpected()
+
+    def _items(self) -> tuple[list[Item], bool]:
+        token, after = self._peek(), self._tokens[self._at + 1 : self._at + 3]
+        if token and token.text.upper() == "COUNT" and [t.text for t in after] == ["(", ")"]:
+            self._at += 3
             return [], True
-        paths.append(first)
-        while self._mark(","):
-            paths.append(self._kind("name"))
+        return self._list(self._item), False
+
+    def _item(self, aliased: bool = True) -> Item:
         if (token := self._peek()) and token.text == "(":
-            raise SoqlError("MALFORMED_QUERY", f"the sandbox knows no function {paths[-1]}")
-        return paths, False
+            raise SoqlError("MALFORMED_QUERY", "the sandbox knows no parent-to-child subqueries")
+        item = Item(self._kind("name"))
+        if self._mark("("):
+            item.function, item.path = item.path.upper(), self._kind("name")
+            if item.function not in (*FUNCTIONS, "FIELDS"):
+                raise SoqlError("MALFORMED_QUERY", f"the sandbox knows no function {item.function}")
+            if item.function == "FIELDS" and item.path.upper() not in FIELD_SETS:
+                raise SoqlError("MALFORMED_QUERY", f"FIELDS takes one of {', '.join(FIELD_SETS)}")
+            self._close()
+        if aliased and self._peek_name() and self._peek_name() not in CLAUSES:
+            item.alias = self._next().text
+        return item
 
     def _condition(self) -> Any:
         parts = [self._test()]
@@ -160,9 +197,11 @@ class _Parser:
 
     def _test(self) -> Any:
         if self._is("NOT"):
-            return Logic("NOT", [self._test()])
+            with self._deeper():
+                return Logic("NOT", [self._test()])
         if self._mark("("):
-            condition = self._condition()
+            with self._deeper():
+                condition = self._condition()
             self._close()
             return condition
         path = self._kind("name")
@@ -176,9 +215,24 @@ class _Parser:
         op = self._kind("op")
         return Comparison(path, "!=" if op == "<>" else op, self._value())
 
-    def _values(self) -> list[Literal]:
+    @contextmanager
+    def _deeper(self) -> Iterator[None]:
+        self._depth += 1
+        if self._depth > DEEPEST:
+            raise SoqlError(
+                "QUERY_TOO_COMPLICATED", "Query is either selecting too many fields or the filter is nested"
+            )
+        yield
+        self._depth -= 1
+
+    def _values(self) -> Any:
         if not self._mark("("):
             self._unexpected()
+        if self._peek_name() == "SELECT":
+            with self._deeper():
+                query = self.select()
+            self._close()
+            return query
         values = self._list(self._value)
         self._close()
         return values
@@ -188,28 +242,39 @@ class _Parser:
         if token.kind == "string":
             return Literal("string", unescape(token.text[1:-1]))
         if token.kind == "number":
+            if len(token.text) > LONGEST_NUMBER:
+                raise SoqlError("MALFORMED_QUERY", "number is too long")
             return Literal("number", float(token.text) if "." in token.text else int(token.text))
         if token.kind == "date":
             return Literal("date", self._moment(token, date.fromisoformat))
         if token.kind == "datetime":
-            moment = self._moment(token, lambda t: datetime.fromisoformat(iso_zone(t)))
-            return Literal("datetime", moment.astimezone(UTC).replace(tzinfo=None))
+            moment = self._moment(token, lambda t: datetime.fromisoformat(iso_zone(t)).astimezone(UTC))
+            return Literal("datetime", moment.replace(tzinfo=None))
         word = token.text.lower()
         if token.kind == "name" and word in ("true", "false"):
             return Literal("boolean", word == "true")
         if token.kind == "name" and word == "null":
             return Literal("null", None)
+        if token.kind == "name" and token.text.upper() in dates.FIXED:
+            return Literal("period", (token.text.upper(), None))
+        if token.kind == "name" and token.text.upper() in dates.COUNTED:
+            if not self._mark(":"):
+                self._unexpected()
+            count = self._whole()
+            if count > dates.MOST:
+                raise SoqlError("MALFORMED_QUERY", f"invalid date literal: {token.text}:{count}")
+            return Literal("period", (token.text.upper(), count))
         self._at -= 1
         return self._unexpected()
 
     def _moment(self, token: Token, read: Callable[[str], Any]) -> Any:
         try:
             return read(token.text)
-        except ValueError:
+        except (ValueError, OverflowError):
             raise SoqlError("MALFORMED_QUERY", f"invalid date: {token.text}") from None
 
     def _ordering(self) -> Ordering:
-        ordering = Ordering(self._kind("name"))
+        ordering = Ordering(self._item(aliased=False))
         if self._is("DESC"):
             ordering.descending = True
         else:
