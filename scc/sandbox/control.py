@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from scc.sandbox.clock import iso
 from scc.sandbox.faults import BadFault
-from scc.sandbox.http import Failed, Request, Response, Router, json_response, text_response
+from scc.sandbox.http import Failed, Request, Response, Router, json_response, load_json, text_response
 from scc.sandbox.salesforce.schema import OBJECTS
 from scc.sandbox.store import compact, quoted
+from scc.sandbox.window import Window
 
 if TYPE_CHECKING:
     from scc.sandbox.sandbox import Sandbox
@@ -25,19 +25,24 @@ class Control:
         self._router = Router("/_sandbox")
         for method, path, handler in (
             ("GET", "/summary", self.summary),
+            ("GET", "/quota", self.quota),
             ("GET", "/mutations", self.mutations),
             ("GET", "/requests", self.requests),
             ("GET", "/faults", self.faults),
             ("POST", "/faults", self.add_fault),
             ("DELETE", "/faults", self.clear_faults),
+            ("DELETE", "/faults/{number}", self.clear_fault),
+            ("POST", "/pod-move", self.move_pod),
             ("GET", "/clock", self.clock),
             ("POST", "/clock", self.advance),
+            ("POST", "/state/save", self.save_state),
             ("POST", "/jwt-key", self.jwt_key),
             ("POST", "/expire-tokens", self.expire_tokens),
             ("GET", "/custom-objects/{name}", self.custom_object),
             ("GET", "/crm/{name}", self.crm_object),
         ):
             self._router.add(method, path, handler)
+        Window(sandbox, self.summarize).routes(self._router)
 
     def answer(self, request: Request) -> Response:
         handler, arguments, allowed = self._router.find(request.method, request.path)
@@ -76,6 +81,10 @@ class Control:
             "seed": sandbox.seed,
         }
 
+    def quota(self, request: Request) -> Response:
+        """Bulk syncs made in the last hour by kind, and Eloqua's soft quotas."""
+        return json_response(self._sandbox.systems["eloqua"].syncs.usage())
+
     def mutations(self, request: Request) -> Response:
         return Response(
             200, pieces(line.encode() + b"\n" for line in self._sandbox.store.mutations()), "application/x-ndjson"
@@ -99,16 +108,23 @@ class Control:
     # -- interfering ------------------------------------------------------------------------------------------------
 
     def faults(self, request: Request) -> Response:
-        return json_response([fault.shown() for fault in self._sandbox.faults])
+        shown: list[dict[str, Any]] = [fault.shown() for fault in self._sandbox.faults]
+        if self._sandbox.faults.latency:
+            shown.append({"latency": self._sandbox.faults.latency})
+        return json_response(shown)
 
     def add_fault(self, request: Request) -> Response:
-        """One rule, or a list of rules: see faults.py."""
+        """One rule, or a list of rules, {"mix": share} and {"latency": seconds} among them: see faults.py."""
         rules = document(request)
         try:
-            added = [self._sandbox.faults.add(**rule) for rule in (rules if isinstance(rules, list) else [rules])]
-        except (BadFault, TypeError) as error:
+            added = self._sandbox.faults.add_document(rules)
+        except BadFault as error:
             return text_response(f"{error}\n", 400)
         return json_response([fault.shown() for fault in added], 201)
+
+    def clear_fault(self, request: Request, number: str) -> Response:
+        found = number.isdecimal() and len(number) < 19 and self._sandbox.faults.remove(int(number))
+        return Response(204, b"", None) if found else text_response("No such rule.\n", 404)
 
     def clear_faults(self, request: Request) -> Response:
         self._sandbox.faults.clear()
@@ -122,7 +138,33 @@ class Control:
         seconds = body.get("advance") if isinstance(body, dict) else None
         if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 <= seconds < 10**10:
             return text_response('Send {"advance": seconds}.\n', 400)
-        return json_response({"now": iso(self._sandbox.clock.advance(seconds))})
+        try:
+            return json_response({"now": iso(self._sandbox.clock.advance(seconds))})
+        except OverflowError:
+            return text_response("The clock ends with the year 9000.\n", 400)
+
+    def move_pod(self, request: Request) -> Response:
+        """Move Eloqua to another port: {"port": number}, or without a body to any free one."""
+        body = document(request) if request.body else {}
+        port = body.get("port", 0) if isinstance(body, dict) else None
+        if isinstance(port, bool) or not isinstance(port, int) or not 0 <= port <= 65_535:
+            return text_response('Send {"port": number}.\n', 400)
+        try:
+            return json_response({"base": self._sandbox.move_pod(port)})
+        except OSError as error:
+            return text_response(f"Cannot listen on port {port}: {error.strerror}\n", 409)
+
+    def save_state(self, request: Request) -> Response:
+        """Write the whole state to {"path": ...}, a file on this machine."""
+        body = document(request)
+        path = body.get("path") if isinstance(body, dict) else None
+        if not isinstance(path, str) or not path or "\0" in path:
+            return text_response('Send {"path": file}.\n', 400)
+        try:
+            self._sandbox.save(path)
+        except OSError as error:
+            return text_response(f"{error.strerror}\n", 400)
+        return json_response({"path": path}, 201)
 
     def jwt_key(self, request: Request) -> Response:
         """Register the public key (PEM, as the body) whose assertions the JWT flow accepts."""
@@ -140,7 +182,7 @@ class Control:
 
 def document(request: Request) -> Any:
     try:
-        return json.loads(request.body)
+        return load_json(request.body)
     except ValueError:
         raise Failed(text_response("The body is not JSON.\n", 400)) from None
 

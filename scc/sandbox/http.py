@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -9,6 +10,21 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote
 
 from scc.sandbox.store import compact
+
+
+class SyncFate(str):
+    """How a fault wants a sync to end: "error", "warning", "rejects" or "stuck".
+
+    code: the ELQ code that its log or its rejects show. share: of the rows that an import rejects.
+    """
+
+    code: str
+    share: float
+
+    def __new__(cls, outcome: str, code: str = "", share: float = 0.0) -> SyncFate:
+        fate = super().__new__(cls, outcome)
+        fate.code, fate.share = code, share
+        return fate
 
 
 @dataclass
@@ -20,10 +36,12 @@ class Request:
     headers: Mapping[str, str]  # looked up without regard to case
     body: bytes = b""
     system: str = "sandbox"
-    sync_fate: str | None = None  # set by a fault: how a sync that this request creates will end
+    sync_fate: str | None = None  # a SyncFate, set by a fault: how a sync that this request creates will end
+    port: int = 0  # that it came in by
 
     def __post_init__(self) -> None:
-        path, _, query = self.raw_target.partition("?")
+        target = ABSOLUTE.sub("", self.raw_target, count=1)
+        path, _, query = target.partition("#")[0].partition("?")
         self.path = unquote(path)
         self.query_text = query
         self.query = dict(parse_qsl(query, keep_blank_values=True))
@@ -32,6 +50,10 @@ class Request:
     def cause(self) -> str:
         """How the mutation log names this request."""
         return f"{self.method} {self.path}"
+
+
+# A request line may name the whole address (RFC 9112, 3.2.2).
+ABSOLUTE = re.compile(r"^https?://[^/?#]*", re.IGNORECASE)
 
 
 @dataclass
@@ -48,6 +70,27 @@ class Failed(Exception):
     def __init__(self, response: Response) -> None:
         super().__init__(response.status)
         self.response = response
+
+
+def load_json(body: bytes | str) -> Any:
+    """The document in a body. Raises ValueError for all that is no JSON of RFC 8259, also where Python's parser is lax.
+
+    That is: NaN and Infinity, half of a surrogate pair (no UTF-8 can hold it), nesting without end.
+    """
+    try:
+        document = json.loads(body, parse_constant=refuse_constant)
+    except RecursionError:
+        raise ValueError("nested too deep") from None
+    if b"\\u" in body if isinstance(body, bytes) else "\\u" in body:
+        try:
+            json.dumps(document, ensure_ascii=False).encode()
+        except (UnicodeEncodeError, RecursionError):
+            raise ValueError("half of a surrogate pair") from None
+    return document
+
+
+def refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no JSON")
 
 
 def json_response(document: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
@@ -67,9 +110,11 @@ class Router:
     def __init__(self, prefix: str = "") -> None:
         self._prefix = prefix
         self._routes: list[tuple[str, re.Pattern[str], Handler]] = []
+        self.templates: list[tuple[str, str]] = []  # method and path pattern of every route, for whoever tests them all
 
     def add(self, method: str, pattern: str, handler: Handler) -> None:
         expression = re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", self._prefix + pattern)
+        self.templates.append((method, self._prefix + pattern))
         self._routes.append((method, re.compile(expression + "/*", re.IGNORECASE), handler))
 
     def find(self, method: str, path: str) -> tuple[Handler | None, dict[str, str], list[str]]:

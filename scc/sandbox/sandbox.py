@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any
@@ -12,14 +14,17 @@ from scc.sandbox import salesforce as salesforce_system
 from scc.sandbox.clock import Clock
 from scc.sandbox.control import Control
 from scc.sandbox.faults import Faults
-from scc.sandbox.http import Request, Response
+from scc.sandbox.http import Request, Response, text_response
 from scc.sandbox.salesforce.door import Door as SalesforceDoor
 from scc.sandbox.seed import Size, found_company
 from scc.sandbox.server import Hook, LoggedRequest, Server
+from scc.sandbox.state import State, find_parts, save
 from scc.sandbox.store import Store
 
 DEFAULT_CONTACTS = 20_000
+LOGIN = re.compile(r"/+(id|auth)(/|$)", re.IGNORECASE)  # login.eloqua.com: it belongs to no pod
 WAITING_SHARE = 0.05
+ACTIVITIES_EACH = 3
 
 
 class Sandbox:
@@ -29,8 +34,10 @@ class Sandbox:
             requests.get(sandbox.url + "/id", auth=...)
 
     contacts, waiting: Eloqua contacts, and custom-object records that wait (default 5 % of all records).
+    activities: about so many (default 3 a contact). state: a saved state instead of a company; then only port counts.
     now: an instant at which the clock stands until it is advanced; without it the real clock.
-    sync_polls: the GET of a sync that finds it final. page_size: rows of a Salesforce query page.
+    sync_polls: the GET of a sync that finds it final. sync_seconds: instead, so long after its start it is, on the
+    sandbox's clock or the real one. page_size: rows of a Salesforce query page.
     """
 
     def __init__(
@@ -38,25 +45,61 @@ class Sandbox:
         contacts: int = DEFAULT_CONTACTS,
         seed: int = 1,
         now: datetime | str | None = None,
-        sync_polls: int = 2,
+        sync_polls: int | None = 2,
         waiting: int | None = None,
         page_size: int = 2000,
         port: int = 0,
+        sync_seconds: float | None = None,
+        activities: int | None = None,
+        state: State | None = None,
     ) -> None:
-        self.seed, self._port = seed, port
+        self._port = port
         self.clock = Clock(now)
         self.store = Store(self.clock)
         self.faults = Faults(seed)
         self.systems: dict[str, Any] = {
-            "eloqua": eloqua_system.Eloqua(self.store, self.clock, seed, sync_polls),
+            "eloqua": eloqua_system.Eloqua(
+                self.store, self.clock, seed, None if sync_seconds is not None else sync_polls
+            ),
             "salesforce": salesforce_system.Salesforce(self.store, self.clock, seed, page_size),
         }
         self.eloqua = self.systems["eloqua"].door
+        if sync_seconds is not None:
+            self.eloqua.limits.sync_seconds = sync_seconds
         self.salesforce = SalesforceDoor(self.systems["salesforce"])
-        size = Size(contacts, round(contacts * WAITING_SHARE) if waiting is None else waiting)
-        found_company(self.store, self.systems["eloqua"], seed, self.clock.naive, size)
+        size = Size(
+            contacts,
+            round(contacts * WAITING_SHARE) if waiting is None else waiting,
+            contacts * ACTIVITIES_EACH if activities is None else activities,
+        )
+        self.parts = find_parts(clock=self.clock, store=self.store, faults=self.faults, **self.systems)
+        if state is None:
+            found_company(self.store, self.systems["eloqua"], seed, self.clock.naive, size)
+        else:
+            state.fill(self)
+        self.seed: int = self.systems["eloqua"].seed
         self._control = Control(self)
         self.server = Server(self._answer, system_of, self.clock, self.faults)
+        self.server.effects = {
+            "expired_token": lambda request, fault: self.systems[request.system].auth.expire_tokens(),
+            "pod_move": lambda request, fault: self.move_pod(fault.port),
+        }
+        self._pod_port = 0  # where Eloqua's API lives since its pod moved
+
+    # -- state ------------------------------------------------------------------------------------------------------
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the whole state to a file, between two requests. Raises OSError. See state.py."""
+        save(self, path)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], port: int = 0) -> Sandbox:
+        """A sandbox, not started yet, in the state of a file. Raises OSError, BadState."""
+        return State.load(path).sandbox(port)
+
+    def copy(self) -> Sandbox:
+        """An independent sandbox, not started yet, in the same state. For many copies: State.of(sandbox).start()."""
+        return State.of(self).sandbox()
 
     # -- life -------------------------------------------------------------------------------------------------------
 
@@ -108,7 +151,20 @@ class Sandbox:
     def summary(self) -> dict[str, Any]:
         return self._control.summarize()
 
+    def move_pod(self, port: int = 0) -> str:
+        """Move Eloqua's API to another port (0: any free one) and return its new base URL.
+
+        The old base answers 401 from now on; /id, here as before, names the new one (eloqua.md 1.1).
+        Raises OSError when the port is taken.
+        """
+        self._pod_port = self.server.listen(port)
+        self.systems["eloqua"].base_url = f"http://127.0.0.1:{self._pod_port}"
+        return self.systems["eloqua"].base_url
+
     def _answer(self, request: Request) -> Response:
+        moved = self._pod_port and request.system == "eloqua" and request.port != self._pod_port
+        if moved and not LOGIN.match(request.path):
+            return text_response("Not authenticated.", 401)
         system = self.systems.get(request.system)
         return system.answer(request) if system else self._control.answer(request)
 

@@ -82,6 +82,37 @@ class EloquaCaller:
         return sync
 
 
+class RestCaller:
+    """Eloqua's Application API of one user; answers are responses, paths begin after the version."""
+
+    def __init__(self, sandbox: Sandbox, version: str = "2.0", user: str = "API.User") -> None:
+        self.sandbox, self.base = sandbox, f"{sandbox.url}/API/REST/{version}"
+        self.http = requests.Session()
+        self.http.auth = (f"{sandbox.env['ELOQUA_SITE']}\\{user}", sandbox.env["ELOQUA_PASSWORD"])
+
+    def call(self, method: str, path: str, body: Any = None, **more: Any) -> requests.Response:
+        return self.http.request(method, self.base + path, json=body, **more)
+
+    def get(self, path: str, **query: Any) -> requests.Response:
+        return self.call("GET", path, params=query)
+
+    def found(self, path: str, search: str, **query: Any) -> list[str]:
+        """The ids that a search finds, in the order of the answer."""
+        answer = self.get(path, search=search, **query)
+        assert answer.status_code == 200, answer.text
+        return [element["id"] for element in answer.json()["elements"]]
+
+    def create(self, path: str, body: Any) -> dict[str, Any]:
+        answer = self.call("POST", path, body)
+        assert answer.status_code == 201, answer.text
+        return answer.json()
+
+    def put(self, path: str, body: Any) -> dict[str, Any]:
+        answer = self.call("PUT", path, body)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+
 class SalesforceCaller:
     def __init__(self, sandbox: Sandbox) -> None:
         self.sandbox, self.http = sandbox, requests.Session()
@@ -136,5 +167,15 @@ def eloqua(sandbox):
 
 
 @pytest.fixture
+def rest(sandbox):
+    return RestCaller(sandbox)
+
+
+@pytest.fixture
 def salesforce(sandbox):
     return SalesforceCaller(sandbox)
+
+
+@pytest.fixture
+def shared_eloqua(shared):
+    return EloquaCaller(shared)
