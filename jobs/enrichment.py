@@ -197,8 +197,7 @@ class Decide(EnrichmentStep):
         }
 
     def output(self) -> Table:
-        decided = ["record_id", "created_at", "salesforce_id", "outcome", "reason"]
-        names = [*decided, self.definition.identifier, *written(self.definition)]
+        names = [*enrichment_file.PLANNED, self.definition.identifier, *written(self.definition)]
         return self.table({**dict.fromkeys(names, "string"), "clears": "boolean"})
 
     def run(self) -> None:

@@ -30,6 +30,7 @@ class tables(luigi.Config):
     """[tables] in luigi.cfg: what the engine may use of the machine."""
 
     memory_limit = luigi.Parameter(default="128MB", description="DuckDB's memory limit")
+    threads = luigi.IntParameter(default=1, description="DuckDB's threads; each needs its share of the memory")
     spill_folder = luigi.Parameter(default="/tmp", description="where DuckDB spills what does not fit")  # noqa: S108
     spill_limit = luigi.Parameter(default="1GB", description="how much it may spill")
 
