@@ -162,7 +162,8 @@ class Transport(requests.Session):
         keywords["allow_redirects"] = False  # a redirect would carry the Authorization header to another place
         response = self._until_done(route, url, method == "GET" or idempotent, reads, keywords)
         if route.operation == "export definition":
-            self.own_exports.add(str(response.json().get("uri")))
+            document = response.json()
+            self.own_exports.add(str(document.get("uri")) if isinstance(document, dict) else "")
         return response
 
     def adopt_export(self, uri: str) -> None:
