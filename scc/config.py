@@ -147,7 +147,10 @@ def base_url(name: str, default: str | None = None) -> str:
 def checked_url(url: str, name: str) -> str:
     """url without its trailing slash. Raises ConfigError unless it is https, or http to loopback; name says whose it is."""
     url = url.rstrip("/")
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # an IPv6 address without its bracket
+        parts = urlsplit("")
     if not parts.hostname or parts.scheme not in ("https", "http") or parts.username:
         raise ConfigError(f"{name} is not a base URL like https://host")
     if parts.scheme == "http" and parts.hostname not in LOOPBACK:

@@ -64,16 +64,19 @@ def _of_a_parameter(error: BaseException) -> bool:
 
 
 class Discreet(logging.Filter):
-    """Replaces the tracebacks that Luigi logs with every failure by what `explained` makes of them."""
+    """Replaces the tracebacks that Luigi logs with every failure by what `explained` makes of them, masks addresses
+    (and with them passwords in URLs), and drops the line that Luigi logs about every step it only tells luigid of.
+    """
 
     def filter(self, record: logging.LogRecord) -> bool:
+        text = record.getMessage()
         if record.exc_info and record.exc_info[1] is not None:
-            record.msg = f"{record.getMessage()}\n{explained(record.exc_info[1])}"
-            record.args = ()
+            text = f"{text}\n{explained(record.exc_info[1])}"
             record.exc_info = record.exc_text = None
-        elif isinstance(record.msg, str) and "\nTraceback (most recent call last):" in record.msg:
-            record.msg = _retold(record.msg)
-        return True
+        elif "\nTraceback (most recent call last):" in text:
+            text = _retold(text)
+        record.msg, record.args = ADDRESS.sub("(address)", text), ()
+        return not text.startswith("Informed scheduler that task")
 
 
 def _retold(text: str) -> str:

@@ -1,5 +1,7 @@
 """bin/run-job and the scheduler: luigid where it answers, the local one, with a warning, where it does not."""
 
+import pytest
+
 from tests.bin.conftest import PASSWORD, ended, free_port, luigid, scheduled
 
 CHORE = ("Chore", "--slot", "2026-11-22T0615")
@@ -30,10 +32,13 @@ def test_luigid_is_waited_for_and_used_past_a_proxy(root, tmp_path):
     assert PASSWORD not in run.stdout + run.stderr
 
 
-def test_the_scheduler_of_luigi_cfg_is_used_where_luigid_url_is_not_set(root, tmp_path):
+@pytest.mark.parametrize("name", ["scheduler_url", "default_scheduler_url"])  # the second is Luigi's older name
+def test_the_scheduler_of_luigi_cfg_is_used_where_luigid_url_is_not_set(root, tmp_path, name):
     port = free_port()
     config = root.folder / "luigi.cfg"
-    config.write_text(config.read_text().replace("http://127.0.0.1:8082/", "http://127.0.0.1:${LUIGID_PORT}/"))
+    setting = "scheduler_url = http://127.0.0.1:8082/"
+    assert setting in config.read_text()
+    config.write_text(config.read_text().replace(setting, f"{name} = http://127.0.0.1:${{LUIGID_PORT}}/"))
 
     with luigid(port, tmp_path) as url:
         run = root.run(*CHORE, LUIGID_PORT=str(port))

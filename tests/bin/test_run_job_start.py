@@ -115,7 +115,10 @@ def test_a_name_without_a_scheduled_minute_asks_for_the_slot(root, name):
     assert not root.slots()
 
 
-def test_luigi_gets_the_scheduler_of_luigid_url_and_else_its_own_configuration(root):
+@pytest.mark.parametrize("name", ["scheduler_url", "default_scheduler_url", "default-scheduler-url"])
+def test_luigi_gets_the_scheduler_of_luigid_url_and_else_its_own_configuration(root, name):
+    config = root.folder / "luigi.cfg"
+    config.write_text(config.read_text().replace("scheduler_url =", f"{name} ="))
     url = f"http://user:{PASSWORD}%25$@127.0.0.1:9/"
 
     run = root.run("Chore", *SLOT, LUIGID_URL=url)
