@@ -9,5 +9,4 @@ setup(
     python_requires=">=3.11,<3.14",
     packages=find_packages(include=["scc", "scc.*", "jobs", "jobs.*"]),
     package_data={"jobs": ["*.toml"]},
-    scripts=["bin/run-job"],
 )

@@ -24,7 +24,7 @@ from scc.outputs import JsonTarget
 from scc.receipts import REJECTS, Counts, Receipt
 from scc.salesforce import soql
 from scc.tables import Engine, Schema, Table, arrow_schema
-from scc.tasks.step import Process, Step
+from scc.tasks.step import SLOT, Process, Step
 
 if TYPE_CHECKING:
     import narwhals as nw
@@ -197,8 +197,7 @@ class Decide(EnrichmentStep):
         }
 
     def output(self) -> Table:
-        decided = ["record_id", "created_at", "salesforce_id", "outcome", "reason"]
-        names = [*decided, self.definition.identifier, *written(self.definition)]
+        names = [*enrichment_file.PLANNED, self.definition.identifier, *written(self.definition)]
         return self.table({**dict.fromkeys(names, "string"), "clears": "boolean"})
 
     def run(self) -> None:
@@ -219,47 +218,43 @@ class Fill(EnrichmentStep):
         return self.receipt()
 
     def run(self) -> None:
-        definition, plan, limits = self.definition, self.input()["plan"], enrichment()
-        rejects = self.table(REJECTS, "rejects")
+        plan, rejects = self.input()["plan"], self.table(REJECTS, "rejects")
         with self.engine() as engine:
             tally = counted(engine, plan)
-            check_limits(definition.name, tally, limits)
+            check_limits(self.enrichment, tally, enrichment())
             outcomes = [] if self.dry_run else [self._import(engine, clears) for clears in (False, True)]
-            engine.write(
-                rejected(engine, plan, definition, [table for one in outcomes for table in one.rejects]), rejects
-            )
-            left = waiting_since(engine, plan, rejects)
-        refused = sum(one.rejected for one in outcomes)
-        created = sum(one.created for one in outcomes)
-        planned_writes = tally.filled + tally.in_error
+            refused = [table for outcome in outcomes for table in outcome.rejects]
+            engine.write(rejected(engine, plan, self.definition, refused), rejects)
+            left = left_waiting(engine, plan, rejects)
+        created = sum(outcome.created for outcome in outcomes)
+        if created:
+            raise Unaccounted(self._created(created, outcomes))
+        self._account(tally, left, outcomes)
+
+    def _account(self, tally: "Tally", left: "Left", outcomes: list[syncs.Outcome]) -> None:
+        written_rows = tally.filled + tally.in_error - left.refused_fills - left.refused_errors
+        refused = sum(outcome.rejected for outcome in outcomes)
         counts = Counts(
             planned=tally.total,
-            created=created,
-            updated=planned_writes if self.dry_run else sum(one.updated for one in outcomes),
+            updated=written_rows if self.dry_run else sum(outcome.updated for outcome in outcomes),
             rejected=tally.rejected + refused,
             deferred=tally.deferred,
             reasons=tally.reasons | ({"rejected by Eloqua": refused} if refused else {}),
         )
-        if created:
-            raise Unaccounted(self._created(created, outcomes))
-        outcome = self.output().settle(
-            counts,
-            limits.max_rejected_share,
-            {
-                "process": self.process,
-                "enrichment": definition.name,
-                "slot": f"{self.slot:%Y-%m-%dT%H%M}",
-                "dry_run": self.dry_run,
-                "custom_object": definition.custom_object,
-                "filled": tally.filled,
-                "in_error": tally.in_error,
-                "oldest_waiting_before_seconds": age(tally.oldest, self.slot),
-                "oldest_waiting_after_seconds": age(left, self.slot),
-                "syncs": [uri for one in outcomes for uri in one.syncs],
-                "api_calls": self.api_calls(),
-            },
-        )
-        if outcome == "partly":
+        about = {
+            "process": self.process,
+            "enrichment": self.enrichment,
+            "slot": f"{self.slot:{SLOT}}",
+            "dry_run": self.dry_run,
+            "custom_object": self.definition.custom_object,
+            "filled": tally.filled - left.refused_fills,
+            "in_error": tally.in_error - left.refused_errors,
+            "oldest_waiting_before_seconds": age(tally.oldest, self.slot),
+            "oldest_waiting_after_seconds": age(left.oldest, self.slot),
+            "syncs": [uri for outcome in outcomes for uri in outcome.syncs],
+            "api_calls": self.api_calls(),
+        }
+        if self.output().settle(counts, enrichment().max_rejected_share, about) == "partly":
             verdict.partly(self.process)
 
     def _import(self, engine: Engine, clears: bool) -> syncs.Outcome:
@@ -540,16 +535,32 @@ def rejected(engine: Engine, plan: Table, definition: Definition, refused: list[
     return nw.concat(frames)
 
 
-def waiting_since(engine: Engine, plan: Table, rejects: Table) -> str:
-    """created_at of the oldest record that still waits after the run; "" when none does."""
+@dataclass
+class Left:
+    """What still waits after a run: planned fills and errors that Eloqua refused, and the oldest created_at, "" for none."""
+
+    refused_fills: int = 0
+    refused_errors: int = 0
+    oldest: str = ""
+
+
+def left_waiting(engine: Engine, plan: Table, rejects: Table) -> Left:
+    """Compare the plan with what was rejected."""
     import narwhals as nw
 
-    rows = engine.read(plan)
-    refused = engine.read(rejects).select("record_id", refused=nw.lit(value=True)).unique()
-    left = rows.join(refused, on="record_id", how="left").filter(
-        nw.col("outcome").is_in(["deferred", "rejected"]) | ~nw.col("refused").is_null()
+    refused = engine.read(rejects).select("record_id").unique()
+    waiting = nw.concat(
+        [
+            engine.read(plan).filter(nw.col("outcome") == "deferred").select("outcome", "created_at"),
+            engine.read(plan).join(refused, on="record_id", how="semi").select("outcome", "created_at"),
+        ]
     )
-    return engine.rows(left.select(nw.col("created_at").min()))[0]["created_at"] or ""
+    left = Left()
+    for row in engine.rows(waiting.group_by("outcome").agg(records=nw.len(), oldest=nw.col("created_at").min())):
+        left.refused_fills += row["records"] if row["outcome"] == "filled" else 0
+        left.refused_errors += row["records"] if row["outcome"] == "error" else 0
+        left.oldest = min(left.oldest or row["oldest"], row["oldest"])
+    return left
 
 
 def age(created_at: str, slot: dt.datetime) -> int | None:

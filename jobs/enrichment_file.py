@@ -13,7 +13,11 @@ from scc.salesforce import soql
 SHIPPED = Path(__file__).with_name("enrichment.toml")
 # of a custom object's text field; Bulk does not tell large text fields (32,000) from it (eloqua.md 3.6)
 TEXT_WIDTH = 250
+LARGE_TEXT_WIDTH = 32_000
+LONGEST_WAIT = 3650  # days
 KEYS = {"custom_object", "identifier", "key", "source", "condition", "give_up_after", "status", "fields"}
+# the columns of a plan that are no fields of Eloqua (jobs.enrichment.Decide)
+PLANNED = ("record_id", "created_at", "salesforce_id", "outcome", "reason", "clears")
 STATUS_KEYS = {"field", "waiting", "done", "error", "reason"}
 
 
@@ -51,7 +55,11 @@ class Definition:
     @property
     def source_fields(self) -> list[str]:
         """Every Salesforce field that it reads, the id first."""
-        return list(dict.fromkeys(["Id", *(mapped.source for mapped in self.fields.values())]))
+        names = ["Id", *(mapped.source for mapped in self.fields.values())]
+        distinct: dict[str, str] = {}
+        for name in names:
+            distinct.setdefault(name.lower(), name)  # Salesforce refuses a double, and knows no case
+        return list(distinct.values())
 
 
 def read(path: Path) -> dict[str, Definition]:
@@ -132,8 +140,8 @@ def _field_mistakes(fields: Any) -> list[str]:
             mistakes.append(f"field {field} must name its Salesforce field, or be {{ source = …, width = … }}")
         elif not soql.NAME.fullmatch(table["source"]):
             mistakes.append(f"field {field}: its source is not the name of a Salesforce field")
-        elif not isinstance(table.get("width", TEXT_WIDTH), int) or not 1 <= table.get("width", TEXT_WIDTH) <= 32_000:
-            mistakes.append(f"field {field}: `width` must be between 1 and 32000")
+        elif type(table.get("width", 1)) is not int or not 1 <= table.get("width", 1) <= LARGE_TEXT_WIDTH:
+            mistakes.append(f"field {field}: `width` must be between 1 and {LARGE_TEXT_WIDTH}")
     return mistakes
 
 
@@ -142,8 +150,8 @@ def _source_mistakes(table: Mapping[str, Any]) -> list[str]:
     if not _text(table.get("source", "Campaign")) or not soql.NAME.fullmatch(table.get("source", "Campaign")):
         mistakes.append("`source` must be the name of a Salesforce object")
     days = table.get("give_up_after", 14)
-    if isinstance(days, bool) or not isinstance(days, int | float) or days <= 0:
-        mistakes.append("`give_up_after` must be a number of days above 0")
+    if isinstance(days, bool) or not isinstance(days, int | float) or not 0 < days <= LONGEST_WAIT:
+        mistakes.append(f"`give_up_after` must be a number of days above 0, at most {LONGEST_WAIT}")
     condition = table.get("condition", "")
     if not isinstance(condition, str):
         return [*mistakes, "`condition` must be a text"]
@@ -155,9 +163,19 @@ def _source_mistakes(table: Mapping[str, Any]) -> list[str]:
 
 
 def _role_mistakes(definition: Definition) -> list[str]:
-    """One field, one role: an import maps each statement once, and must not overwrite its own key."""
-    roles = definition.eloqua_fields
-    return [f"{field} has more than one role" for field in sorted({role for role in roles if roles.count(role) > 1})]
+    """One field, one role: an import maps each statement once, and must not overwrite its own key.
+
+    Case does not tell two fields apart, neither in Eloqua nor among the columns of a plan.
+    """
+    roles = [role.lower() for role in definition.eloqua_fields]
+    return [
+        *(f"{field} has more than one role" for field in definition.eloqua_fields if roles.count(field.lower()) > 1),
+        *(
+            f"{field} is the name of a column of the plan"
+            for field in definition.eloqua_fields
+            if field.lower() in PLANNED
+        ),
+    ]
 
 
 def _text(value: Any) -> bool:

@@ -30,6 +30,7 @@ class tables(luigi.Config):
     """[tables] in luigi.cfg: what the engine may use of the machine."""
 
     memory_limit = luigi.Parameter(default="128MB", description="DuckDB's memory limit")
+    threads = luigi.IntParameter(default=1, description="DuckDB's threads; each needs its share of the memory")
     spill_folder = luigi.Parameter(default="/tmp", description="where DuckDB spills what does not fit")  # noqa: S108
     spill_limit = luigi.Parameter(default="1GB", description="how much it may spill")
 
@@ -146,7 +147,10 @@ def base_url(name: str, default: str | None = None) -> str:
 def checked_url(url: str, name: str) -> str:
     """url without its trailing slash. Raises ConfigError unless it is https, or http to loopback; name says whose it is."""
     url = url.rstrip("/")
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # an IPv6 address without its bracket
+        parts = urlsplit("")
     if not parts.hostname or parts.scheme not in ("https", "http") or parts.username:
         raise ConfigError(f"{name} is not a base URL like https://host")
     if parts.scheme == "http" and parts.hostname not in LOOPBACK:

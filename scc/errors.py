@@ -10,7 +10,8 @@ SccError
 ├─ LeaseHeld          another run of this process is writing; it goes on, this one ends
 ├─ LeaseLost          this run was paused or cut off for too long; run it again
 ├─ Unaccounted        look at the receipt: what the remote system reports does not add up, or it changed too much
-└─ DryRunWrite        a mistake in SCC: a rehearsal tried to change something
+├─ DryRunWrite        a mistake in SCC: a rehearsal tried to change something
+└─ BrokenStep         a mistake in SCC: a step could not even be planned
 
 `exit_code` is what bin/run-job ends with when this error failed the run; None keeps Luigi's own code.
 """
@@ -87,3 +88,7 @@ class Unaccounted(SccError):
 
 class DryRunWrite(SccError):
     """A dry run reached a request that could change something; it was not sent."""
+
+
+class BrokenStep(SccError):
+    """A step's complete() or requires() failed by a mistake in the code; says where, without the values it was about."""

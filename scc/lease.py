@@ -19,7 +19,7 @@ from pathlib import Path
 
 from scc.config import lease as settings
 from scc.errors import LeaseHeld, LeaseLost, SccError
-from scc.outputs import JsonTarget, cannot_write, create_once, reading
+from scc.outputs import JsonTarget, cannot_write, create_once, read_bytes
 
 log = logging.getLogger(__name__)
 
@@ -71,20 +71,22 @@ class Lease:
 
     def _acquire(self) -> None:
         began = time.monotonic()
-        watched = (self._highest(), b"", began)
+        seen: tuple[int, bytes] | None = None
+        seen_at, alive = began, False
         while True:
             highest = self._highest()
-            state = self._state(highest)
+            found = highest, self._state(highest)
             now = time.monotonic()
-            if (highest, state) != watched[:2]:
-                watched = (highest, state, now)
-            silent = now - watched[2] >= self._lifetime
+            if found != seen:
+                alive = seen is not None  # it moved while we looked
+                seen, seen_at = found, now
+            state, silent = found[1], now - seen_at >= self._lifetime
             if highest == 0 or state == b"released" or silent:
                 if silent and highest:
                     log.warning("the run that held the lease on %s is gone; taking over", self._process)
                 if self._take(highest + 1):
                     return
-            elif now - began >= self._lifetime:
+            elif alive and now - began >= self._lifetime:
                 raise LeaseHeld(f"another run of {self._process} is working; this one did nothing")
             else:
                 time.sleep(min(1.0, self._lifetime / 50))
@@ -132,8 +134,7 @@ class Lease:
         if os.path.lexists(self._file("released", number)):  # ENOENT and trouble alike: then it only counts as held
             return b"released"
         path = self._file("json", number)
-        with reading(path):
-            return path.read_bytes()
+        return read_bytes(path)
 
     def _file(self, kind: str, number: int | None = None) -> Path:
         return self._folder / f"{self.number if number is None else number:08}.{kind}"

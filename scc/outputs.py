@@ -10,10 +10,10 @@ import functools
 import json
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import luigi
 
@@ -23,6 +23,7 @@ from scc.errors import ConfigError, VolumeUnavailable
 ROOT_FILE = "systems.json"
 # GlusterFS answers ESTALE for a moment while another client renames over the file (testbed.md 5.1)
 STALE_TRIES = 5
+T = TypeVar("T")
 
 
 class Target(luigi.Target):
@@ -44,10 +45,8 @@ class JsonTarget(Target):
 
     def read(self) -> Any:
         """The document. Raises ConfigError when the file is not JSON (somebody edited it)."""
-        with reading(self.path):
-            text = self.path.read_text(encoding="utf-8")
         try:
-            return json.loads(text)
+            return json.loads(read_bytes(self.path))
         except ValueError:
             raise ConfigError(f"{self.path} is not JSON: move it away to have this step run again") from None
 
@@ -68,16 +67,30 @@ def exists(path: Path) -> bool:
 
 
 def _stat(path: Path) -> bool:
+    try:
+        _patiently(path, path.stat)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def read_bytes(path: Path) -> bytes:
+    """The content of a file that is there. Raises VolumeUnavailable."""
+    with reading(path):
+        return _patiently(path, path.read_bytes)
+
+
+def _patiently(path: Path, look: Callable[[], T]) -> T:
+    """Look again at a file that another client is just replacing. ENOENT stays what it is."""
     for left in reversed(range(STALE_TRIES)):
         try:
-            path.stat()
-            return True
+            return look()
         except FileNotFoundError:
-            return False
+            raise
         except OSError as error:
             if error.errno != errno.ESTALE or not left:
-                raise _unavailable(path, error) from None
-    return False
+                raise unavailable(path, error) from None
+    raise AssertionError("unreachable")
 
 
 @contextmanager
@@ -86,10 +99,11 @@ def reading(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise _unavailable(path, error) from None
+        raise unavailable(path, error) from None
 
 
-def _unavailable(path: Path, error: OSError) -> VolumeUnavailable:
+def unavailable(path: Path, error: OSError) -> VolumeUnavailable:
+    """The error for a volume that fails us at path."""
     name = errno.errorcode.get(error.errno or 0, "error")
     return VolumeUnavailable(f"the outputs volume does not answer ({name} at {path}): run again when it is back")
 
@@ -127,7 +141,7 @@ def cannot_write(folder: Path, error: OSError) -> ConfigError | VolumeUnavailabl
         return ConfigError(
             f"{folder} cannot be written ({errno.errorcode[error.errno]}): check SCC_OUTPUTS and its mount"
         )
-    return _unavailable(folder, error)
+    return unavailable(folder, error)
 
 
 def _sync(path: Path) -> None:

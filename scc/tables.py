@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scc.config import tables as settings
+from scc.errors import ConfigError, VolumeUnavailable
 from scc.outputs import Target, reading, replacing
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ TYPES = {
 }
 Schema = Mapping[str, str]
 
-ROW_GROUP = 50_000
+ROW_GROUP = 4_096  # rows; a larger group of wide rows does not fit beside the rest into the default memory
 
 
 class Table(Target):
@@ -70,16 +71,23 @@ class Engine:
         import duckdb
 
         limits = settings()
-        self._connection = duckdb.connect(
-            config={
-                "memory_limit": limits.memory_limit,
-                "temp_directory": limits.spill_folder,
-                "max_temp_directory_size": limits.spill_limit,
-                "preserve_insertion_order": False,
-                "autoinstall_known_extensions": False,
-                "autoload_known_extensions": False,
-            }
-        )
+        config: dict[str, str | bool | int | float | list[str]] = {
+            "memory_limit": limits.memory_limit,
+            "threads": limits.threads,
+            "temp_directory": limits.spill_folder,
+            "preserve_insertion_order": False,
+            "autoinstall_known_extensions": False,
+            "autoload_known_extensions": False,
+        }
+        try:
+            self._connection = duckdb.connect(config=config)
+            # 1.5.6 takes this setting at connect as well, and then does not obey it
+            spill_limit = limits.spill_limit.replace("'", "")
+            self._connection.execute(f"SET max_temp_directory_size = '{spill_limit}'")
+        except duckdb.Error:
+            raise ConfigError(
+                "[tables] in luigi.cfg: memory_limit and spill_limit are sizes like 128MB, spill_folder a folder"
+            ) from None
 
     def __enter__(self) -> "Engine":
         return self
@@ -91,7 +99,7 @@ class Engine:
         """The table as a lazy Narwhals frame."""
         import narwhals as nw
 
-        with reading(table.path):
+        with _engines_words(table.path):
             return nw.from_native(self._connection.read_parquet(str(table.path)))
 
     def write(self, frame: "nw.LazyFrame[Any]", table: Table) -> None:
@@ -101,18 +109,40 @@ class Engine:
         """
         import narwhals as nw
 
-        columns = frame.collect_schema().names()
-        if set(columns) != set(table.schema):
+        with _engines_words(table.path):
+            columns = frame.collect_schema().names()
+        if set(columns) != set(table.schema) or len({name.lower() for name in columns}) < len(columns):
             odd = ", ".join(sorted(set(columns) ^ set(table.schema)))
-            raise ValueError(f"{table.path.name}: columns missing or not declared: {odd}")
-        typed = frame.select(nw.col(name).cast(getattr(nw, TYPES[kind][0])) for name, kind in table.schema.items())
-        with replacing(table.path) as temporary:
+            raise ValueError(
+                f"{table.path.name}: columns missing, not declared, or alike but for their case: {odd or ', '.join(columns)}"
+            )
+        with replacing(table.path) as temporary, _engines_words(table.path):
+            typed = frame.select(nw.col(name).cast(getattr(nw, TYPES[kind][0])) for name, kind in table.schema.items())
             typed.to_native().write_parquet(str(temporary), compression="zstd", row_group_size=ROW_GROUP)
 
     def rows(self, frame: "nw.LazyFrame[Any]") -> list[dict[str, Any]]:
         """A small result as dicts: counts, a handful of ids. Never a table."""
-        return frame.collect("pyarrow").rows(named=True)
+        with _engines_words(None):
+            return frame.collect("pyarrow").rows(named=True)
 
     def batches(self, frame: "nw.LazyFrame[Any]", rows: int = 10_000) -> "Iterator[pa.RecordBatch]":
         """The result in record batches of at most so many rows, in no particular order."""
-        yield from frame.to_native().to_arrow_reader(rows)
+        with _engines_words(None):
+            yield from frame.to_native().to_arrow_reader(rows)
+
+
+@contextmanager
+def _engines_words(path: Path | None) -> Iterator[None]:
+    """DuckDB's own words for a volume that fails, or for limits too small, become ours."""
+    import duckdb
+
+    try:
+        yield
+    except duckdb.IOException:
+        raise VolumeUnavailable(
+            f"the engine could not read or write {path or 'a table'}: run again when the volume is back"
+        ) from None
+    except duckdb.OutOfMemoryException:
+        raise ConfigError(
+            "the engine ran out of memory and spill space: raise memory_limit or spill_limit in [tables] of luigi.cfg"
+        ) from None

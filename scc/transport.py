@@ -13,6 +13,7 @@ import json
 import logging
 import random
 import re
+import ssl
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -27,10 +28,8 @@ from scc.config import transport as settings
 from scc.errors import DryRunWrite, Refused, RemoteError, SccError, Unavailable
 
 log = logging.getLogger(__name__)
-# urllib3 logs whole URLs, queries included, on retries and broken connections
-logging.getLogger("urllib3").disabled = True
-for _name in ("connectionpool", "connection", "util.retry", "response"):
-    logging.getLogger(f"urllib3.{_name}").disabled = True
+# urllib3's loggers name whole URLs, queries included, on retries and broken connections
+logging.getLogger("urllib3").setLevel(logging.CRITICAL + 1)
 
 ELOQUA, SALESFORCE = "Eloqua", "Salesforce"
 CHUNK = 1 << 16
@@ -109,7 +108,7 @@ class _Fault(Exception):
     error: RemoteError
     passing: bool = False
     never_arrived: bool = False
-    retry_after: float | None = None
+    retry_after: float = 0.0
 
 
 RETRIED = {429, 502, 503, 504}
@@ -163,8 +162,13 @@ class Transport(requests.Session):
         keywords["allow_redirects"] = False  # a redirect would carry the Authorization header to another place
         response = self._until_done(route, url, method == "GET" or idempotent, reads, keywords)
         if route.operation == "export definition":
-            self.own_exports.add(answered(route, response).get("uri", ""))
+            document = response.json()
+            self.own_exports.add(str(document.get("uri")) if isinstance(document, dict) else "")
         return response
+
+    def adopt_export(self, uri: str) -> None:
+        """An export definition that an earlier process of this same dry run made, as the outputs folder says."""
+        self.own_exports.add(uri)
 
     def call_counts(self) -> dict[str, int]:
         """Requests sent so far, by system: each try counts, as it does in the systems' quotas."""
@@ -187,7 +191,7 @@ class Transport(requests.Session):
             except _Fault as fault:
                 error = fault.error
                 outcome = "refused" if isinstance(error, Refused) else "failed"
-                wait = fault.retry_after if fault.retry_after is not None else pause * random.uniform(0.5, 1)  # noqa: S311
+                wait = max(fault.retry_after, pause * random.uniform(0.5, 1))  # noqa: S311 (jitter)
                 may_repeat = fault.never_arrived or (fault.passing and repeatable)
             else:
                 self.calls[route.system, route.operation, "ok"] += 1
@@ -219,7 +223,7 @@ class Transport(requests.Session):
             raise _Fault(error, passing=True, never_arrived=never_arrived) from None
         if response.status_code >= 300:
             raise _refusal(route, response)
-        if _broken(response):
+        if not _whole(response):
             problem = "the answer is not whole, or not what was asked for"
             error = Unavailable(route.system, route.method, route.path, response.status_code, problem=problem)
             raise _Fault(error, passing=True)
@@ -267,14 +271,6 @@ def read_whole(response: requests.Response, deadline: float) -> None:
     response.raw.release_conn()
 
 
-def answered(route: Route, response: requests.Response) -> Mapping[str, Any]:
-    """The JSON object of an answer. Raises Refused when it is JSON of another shape."""
-    document = response.json()
-    if not isinstance(document, dict):
-        raise Refused(route.system, route.method, route.path, response.status_code, problem="an unexpected answer")
-    return document
-
-
 def remote_code(response: requests.Response) -> str | None:
     """The error code of an answer, where it has the form of one: Salesforce's errorCode, OAuth's error, Eloqua's field."""
     try:
@@ -307,22 +303,29 @@ def _refusal(route: Route, response: requests.Response) -> _Fault:
 
 
 def _never_arrived(error: Exception) -> bool:
-    """Whether the connection was not even made: refused, unknown host, timed out while connecting, or TLS failed."""
-    if isinstance(error, requests.exceptions.ConnectTimeout | requests.exceptions.SSLError):
+    """Whether the connection was not even made: refused, unknown host, timed out, bad certificate."""
+    if isinstance(error, requests.exceptions.ConnectTimeout):
         return True
     reason = getattr(error.args[0], "reason", None) if error.args else None
-    return isinstance(reason, urllib3.exceptions.NewConnectionError)
+    cause = reason.args[0] if isinstance(reason, urllib3.exceptions.SSLError) and reason.args else reason
+    return isinstance(cause, urllib3.exceptions.NewConnectionError | ssl.SSLCertVerificationError)
 
 
-def _broken(response: requests.Response) -> bool:
-    """A 2xx whose body was cut, or comes from something in between (a proxy's or maintenance HTML page)."""
-    body = response.content
-    if not body:
+def _whole(response: requests.Response) -> bool:
+    """Whether a 2xx is what we asked for: JSON to its end, or nothing where nothing is due.
+
+    The document is kept for `response.json()`: a page of 50,000 rows is parsed once.
+    """
+    if not response.content:
+        return response.status_code == 204 or response.request.method == "DELETE"
+    if "json" not in response.headers.get("Content-Type", ""):
+        return False  # the page of a proxy or of a maintenance window
+    try:
+        document = json.loads(response.content)
+    except ValueError:
         return False
-    kind = response.headers.get("Content-Type", "")
-    if "json" not in kind:
-        return True
-    return body.rstrip()[-1:] not in (b"}", b"]", b'"')
+    response.json = lambda **_: document  # type: ignore[method-assign]
+    return True
 
 
 def _json_body(keywords: Mapping[str, Any]) -> Any:
@@ -337,12 +340,12 @@ def _json_body(keywords: Mapping[str, Any]) -> Any:
     return None
 
 
-def _retry_after(response: requests.Response) -> float | None:
-    """Seconds to wait as the server says, in either form that HTTP allows."""
+def _retry_after(response: requests.Response) -> float:
+    """Seconds to wait as the server says, in either form that HTTP allows; 0 when it says nothing."""
     value = response.headers.get("Retry-After", "").strip()
     if value.isdigit():
         return float(value)
     try:
         return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
     except (TypeError, ValueError):
-        return None
+        return 0.0

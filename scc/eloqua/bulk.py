@@ -5,6 +5,7 @@ is kept by scc/eloqua/syncs.py.
 """
 
 import logging
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -84,6 +85,10 @@ class Bulk:
         answer = self._eloqua.post(parent, {**RETENTION, **definition}, idempotent=True)
         return Definition(_uri(answer, parent), str(answer.get("createdAt", "")))
 
+    def adopt_export(self, uri: str) -> None:
+        """Let a dry run go on with the export definition that an earlier process of it made."""
+        self._eloqua.transport.adopt_export(uri)
+
     def delete_definition(self, uri: str) -> None:
         """Delete a definition after use: each one that maps a field blocks the field's deletion (4.4)."""
         self._eloqua.delete(uri)
@@ -123,7 +128,7 @@ class Bulk:
         if status == "success":
             return status
         number = sync_uri.rsplit("/", 1)[-1]
-        codes = [line["statusCode"] for line in self.logs(sync_uri) if line.get("severity") != "information"]
+        codes = [elq_code(line) for line in self.logs(sync_uri) if line.get("severity") != "information"]
         if status == "warning":
             log.warning("Eloqua's sync %s ended with warnings: %s", number, ", ".join(sorted(set(codes))) or "no code")
             return status
@@ -174,17 +179,23 @@ class Bulk:
             offset += LIST_PAGE
 
 
+def elq_code(line: Mapping[str, Any]) -> str:
+    """The ELQ code of a log line or a reject; "no code" for anything that is none, because codes are shown."""
+    code = str(line.get("statusCode"))
+    return code if re.fullmatch(r"ELQ-[0-9]{5}", code) else "no code"
+
+
 def counts(log_lines: Sequence[Mapping[str, Any]]) -> dict[str, int]:
     """ELQ code -> sum of its counts; a code that Eloqua did not log counts nothing (eloqua.md 6, 29)."""
     totals: dict[str, int] = {}
     for line in log_lines:
-        code = str(line.get("statusCode"))
+        code = elq_code(line)
         totals[code] = totals.get(code, 0) + int(line.get("count") or 0)
     return totals
 
 
-def _uri(answer: Any, path: str) -> str:
-    uri = answer.get("uri") if isinstance(answer, dict) else None
+def _uri(answer: Mapping[str, Any], path: str) -> str:
+    uri = answer.get("uri")
     if not isinstance(uri, str) or not uri.startswith("/"):
         raise Refused(ELOQUA, "POST", path, 201, problem="the answer holds no uri")
     return uri

@@ -3,6 +3,7 @@
 import base64
 import json
 import logging
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -31,13 +32,13 @@ class Eloqua:
         self._authorization = ""
         transport.add_base(ELOQUA, credentials.login_url)
 
-    def get(self, path: str, **params: Any) -> Any:
-        """The JSON answer to a read of the Bulk API. path: as in Eloqua's uri values, "/syncs/12"."""
-        return self._call("GET", path, params=params).json()
+    def get(self, path: str, **params: Any) -> dict[str, Any]:
+        """The JSON object that a read of the Bulk API answers. path: as in Eloqua's uri values, "/syncs/12"."""
+        return _object("GET", path, self._call("GET", path, params=params))
 
-    def post(self, path: str, document: Mapping[str, Any], *, idempotent: bool = False) -> Any:
-        """The JSON answer to a POST of a definition or a sync. idempotent: a second one does no harm."""
-        return self._call("POST", path, json=dict(document), idempotent=idempotent).json()
+    def post(self, path: str, document: Mapping[str, Any], *, idempotent: bool = False) -> dict[str, Any]:
+        """The JSON object that a POST of a definition or a sync answers. idempotent: a second one does no harm."""
+        return _object("POST", path, self._call("POST", path, json=dict(document), idempotent=idempotent))
 
     def upload(self, path: str, body: bytes) -> None:
         """POST rows, JSON in UTF-8. Never repeated when it may have arrived: the rows would be staged twice."""
@@ -125,3 +126,11 @@ class Eloqua:
             raise
         except (KeyError, TypeError):
             raise Refused(ELOQUA, "POST", "/auth/oauth2/token", 200, problem="the answer holds no token") from None
+
+
+def _object(method: str, path: str, response: requests.Response) -> dict[str, Any]:
+    document = response.json()
+    if not isinstance(document, dict):  # "Not authenticated." comes with 200 here too when a user is disabled (2.2)
+        template = re.sub("[0-9]+", "{id}", path)
+        raise Refused(ELOQUA, method, template, response.status_code, problem="the answer is not an object")
+    return document

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from scc.config import eloqua as settings
-from scc.eloqua.bulk import Bulk, Definition, SyncFailed, SyncPostponed, counts
+from scc.eloqua.bulk import Bulk, Definition, SyncFailed, SyncPostponed, counts, elq_code
 from scc.errors import Refused, Unaccounted, Unavailable
 from scc.outputs import JsonTarget
 from scc.tables import Table
@@ -31,6 +31,8 @@ def export(bulk: Bulk, parent: str, definition: Mapping[str, Any], table: Table,
     A re-run resumes the sync that an earlier one asked for. Raises what Bulk raises; the table appears only when whole.
     """
     state = JsonTarget(table.path.with_suffix(".sync.json"))
+    if state.exists():
+        bulk.adopt_export(state.read()["definition"])
     for fresh in (False, True):
         sync = _started(bulk, state, lambda: bulk.define(parent, definition), fresh)
         try:
@@ -249,7 +251,7 @@ def _keep_rejects(bulk: Bulk, what: Import, sync: str, table: Table) -> int:
     with table.writer() as write:
         for page in _in_pages(bulk.rejects(sync), 1000):
             identifiers = [str(reject["fieldValues"].get(what.identifier, "")) for reject in page]
-            codes = [str(reject.get("statusCode")) for reject in page]
+            codes = [elq_code(reject) for reject in page]
             write(pa.RecordBatch.from_pydict({"identifier": identifiers, "code": codes}))
             count += len(page)
     return count

@@ -22,6 +22,8 @@ def text_of(value: Any, kind: str) -> str | None:
         return _moment(str(value))
     if kind == "number":
         return _decimal(value)
+    if isinstance(value, dict | list):  # an address, say: Salesforce's compound fields
+        return None
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, int | float):
@@ -59,8 +61,12 @@ def same(old: str, new: str, kind: str) -> "nw.Expr":
     if kind == "date":
         return nw.col(old).str.slice(0, 19) == nw.col(new)
     if kind == "number":
+        # 15 digits are what a float holds exactly; a longer number is compared as text
         number = r"^[+-]?[0-9]+(\.[0-9]+)?$"
-        both = nw.col(old).str.contains(number) & nw.col(new).str.contains(number)
+        both = nw.all_horizontal(
+            *(nw.col(name).str.contains(number) & (nw.col(name).str.len_chars() <= 15) for name in (old, new)),
+            ignore_nulls=True,
+        )
         value = {name: nw.when(both).then(nw.col(name)).otherwise(nw.lit("0")).cast(nw.Float64) for name in (old, new)}
         return (both & (value[old] == value[new])) | (nw.col(old) == nw.col(new))
     return nw.col(old) == nw.col(new)

@@ -76,6 +76,8 @@ class Salesforce:
     def _paged(self, page: Any) -> Iterator[Row]:
         seen = 0
         while True:
+            if not isinstance(page, dict) or not page.keys() >= {"records", "done", "totalSize"}:
+                raise _bad_page("the answer is not a page of a query")
             for record in page["records"]:
                 seen += 1
                 yield {name: value for name, value in record.items() if name != "attributes"}
@@ -83,8 +85,7 @@ class Salesforce:
                 break
             page = self._calling(functools.partial(_next_page, page["nextRecordsUrl"]))
         if seen != page["totalSize"]:
-            problem = f"{seen:,} records came instead of {page['totalSize']:,}"
-            raise Refused(SALESFORCE, "GET", "/services/data/{version}/query", 200, problem=problem)
+            raise _bad_page(f"{seen:,} records came instead of {page['totalSize']:,}")
 
     def _composite(self, statements: Sequence[str]) -> list[Any]:
         """The first page of each statement, all by one POST: the SOQL travels in the body, not in a URL (2.1)."""
@@ -99,10 +100,12 @@ class Salesforce:
         answer = self._calling(
             lambda library: library.restful("composite", method="POST", json=document, idempotent=True)
         )
-        parts = (answer or {}).get("compositeResponse", [])
-        if len(parts) != len(statements):
+        parts = answer.get("compositeResponse") if isinstance(answer, dict) else None
+        if not isinstance(parts, list) or len(parts) != len(statements):
             raise _composite_error(200, None, "answers are missing")
         for part in parts:
+            if not isinstance(part, dict) or not isinstance(part.get("body"), dict | list):
+                raise _composite_error(200, None, "an answer has another form than a composite one")
             if part.get("httpStatusCode") != 200:
                 body = part.get("body")
                 code = body[0].get("errorCode") if isinstance(body, list) and body else None
@@ -166,6 +169,10 @@ class Salesforce:
         except (ValueError, TypeError, jwt.PyJWTError):
             raise ConfigError("SALESFORCE_PRIVATE_KEY is not an RSA private key in PEM form") from None
         return {"grant_type": "urn:ietf:params:oauth:grant-type:jwt-bearer", "assertion": assertion}
+
+
+def _bad_page(problem: str) -> Refused:
+    return Refused(SALESFORCE, "GET", "/services/data/{version}/query", 200, problem=problem)
 
 
 def _next_page(url: str, library: "Library") -> Any:

@@ -51,10 +51,12 @@ def parenthesised(condition: str) -> str:
 
 def chunks(values: Iterable[str], room: int) -> Iterator[list[str]]:
     """Cut values into lists whose quoted, URL-encoded IN list stays below room bytes."""
+    from simple_salesforce.format import quote_soql_value
+
     chunk: list[str] = []
     size = 0
     for value in values:
-        length = len(quote_plus(value)) + len("%27%27%2C")
+        length = len(quote_plus(f"{quote_soql_value(value)},"))
         if chunk and size + length > room:
             yield chunk
             chunk, size = [], 0

@@ -3,6 +3,7 @@
 Importing this module sets them up, because `luigi --module` offers no other moment that all its entry points share.
 """
 
+import itertools
 import logging
 import os
 import re
@@ -11,6 +12,7 @@ import sys
 import time
 import traceback
 import warnings
+from pathlib import Path
 from types import FrameType
 
 import luigi
@@ -23,18 +25,25 @@ log = logging.getLogger("scc")
 
 ADDRESS = re.compile(r"[^\s@'\"<>]+@[^\s@'\"<>]+")
 # what these quote are names in our code, not values of records
-ABOUT_CODE = (TypeError, AttributeError, NameError, ImportError)
+ABOUT_CODE = {
+    *("TypeError", "AttributeError", "NameError", "ImportError", "ModuleNotFoundError"),
+    "MissingParameterException",
+}
 QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
 
 
 def sentence(error: BaseException) -> str:
     """What a person is told of an error: our own sentence, or a stranger's with addresses and quoted values masked."""
-    if isinstance(error, SccError):
+    if isinstance(error, SccError) or _of_a_parameter(error):
         return str(error)
-    text = ADDRESS.sub("(address)", str(error))
-    if not isinstance(error, ABOUT_CODE):
+    return _masked(type(error).__name__, str(error))
+
+
+def _masked(kind: str, message: str) -> str:
+    text = ADDRESS.sub("(address)", message)
+    if kind.rsplit(".", 1)[-1] not in ABOUT_CODE:
         text = QUOTED.sub("'…'", text)
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+    return f"{kind}: {text}" if text else kind
 
 
 def explained(error: BaseException) -> str:
@@ -42,27 +51,43 @@ def explained(error: BaseException) -> str:
 
     Source lines and frames are ours and safe; a message may quote a record, so it is masked.
     """
-    if isinstance(error, SccError | ParameterException):
+    if isinstance(error, SccError | ParameterException) or _of_a_parameter(error):
         return sentence(error)
     frames = "".join(traceback.format_tb(error.__traceback__))
     return f"Traceback (most recent call last):\n{frames}{sentence(error)}"
 
 
+def _of_a_parameter(error: BaseException) -> bool:
+    """Whether a value on the command line has the wrong form: Luigi lets the parser's ValueError pass."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return isinstance(error, ValueError) and any(Path(frame.filename).match("luigi/parameter.py") for frame in frames)
+
+
 class Discreet(logging.Filter):
-    """Replaces the tracebacks that Luigi logs with every failure by what `explained` makes of them."""
+    """Replaces the tracebacks that Luigi logs with every failure by what `explained` makes of them, masks addresses
+    (and with them passwords in URLs), and drops the line that Luigi logs about every step it only tells luigid of.
+    """
 
     def filter(self, record: logging.LogRecord) -> bool:
+        text = record.getMessage()
         if record.exc_info and record.exc_info[1] is not None:
-            record.msg = f"{record.getMessage()}\n{explained(record.exc_info[1])}"
-            record.args = ()
+            text = f"{text}\n{explained(record.exc_info[1])}"
             record.exc_info = record.exc_text = None
-        elif isinstance(record.msg, str) and "\nTraceback (most recent call last):" in record.msg:
-            # Luigi formats the errors of complete() and requires() into the message; the last line is the exception's
-            head, _, trace = record.msg.partition("\nTraceback (most recent call last):")
-            last = trace.rstrip().rsplit("\n", 1)[-1]
-            ours = last.startswith("scc.errors.")
-            record.msg = f"{head} {last.partition(': ')[2]}" if ours else ADDRESS.sub("(address)", record.msg)
-        return True
+        elif "\nTraceback (most recent call last):" in text:
+            text = _retold(text)
+        record.msg, record.args = ADDRESS.sub("(address)", text), ()
+        return not text.startswith("Informed scheduler that task")
+
+
+def _retold(text: str) -> str:
+    """A message into which Luigi formatted the traceback of an error in complete() or requires()."""
+    head, header, trace = text.rpartition("Traceback (most recent call last):\n")
+    lines = trace.splitlines(keepends=True)
+    frames = "".join(itertools.takewhile(lambda line: line.startswith(" "), lines))
+    kind, _, message = trace[len(frames) :].rstrip().partition(": ")
+    if kind.startswith("scc.errors."):
+        return f"{head.partition(chr(10))[0]} {message}"
+    return f"{ADDRESS.sub('(address)', head)}{header}{frames}{_masked(kind, message)}"
 
 
 def _configure_logging() -> None:

@@ -4,8 +4,10 @@ import atexit
 import functools
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import luigi
 
@@ -13,7 +15,7 @@ from scc import outputs, verdict
 from scc.config import eloqua_credentials, salesforce_credentials
 from scc.eloqua.bulk import Bulk
 from scc.eloqua.client import Eloqua
-from scc.errors import SccError
+from scc.errors import BrokenStep, LeaseHeld, SccError
 from scc.lease import Lease
 from scc.receipts import Receipt
 from scc.salesforce.client import Salesforce
@@ -92,10 +94,16 @@ class Step(luigi.Task):
     def complete(self) -> bool:
         """Whether the output is there; an error that keeps us from knowing reaches the verdict, which Luigi does not tell."""
         try:
-            return super().complete()
+            with _explained():
+                return super().complete()
         except SccError as error:
             verdict.failed(error)
             raise
+
+    def deps(self) -> Any:
+        """What is required, as Luigi asks for it."""
+        with _explained():
+            return super().deps()
 
     def on_failure(self, exception: BaseException) -> str:
         """What luigid shows of a failure, and keeps in its database."""
@@ -103,6 +111,17 @@ class Step(luigi.Task):
 
     def _name(self, name: str = "") -> str:
         return f"{type(self).__name__}.{name}" if name else type(self).__name__
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """Luigi sends luigid the traceback of what complete() and requires() raise, message and all: ours, or masked."""
+    try:
+        yield
+    except SccError:
+        raise
+    except Exception as error:  # noqa: BLE001 (whatever a mistake raises must not reach luigid as it is)
+        raise BrokenStep(runtime.explained(error)) from None
 
 
 class Process(Step, luigi.WrapperTask):
@@ -135,19 +154,30 @@ class Run:
             self._lease.release()
 
 
-_runs: dict[tuple[str, bool, int], Run] = {}
+_runs: dict[tuple[str, bool, int], Run | LeaseHeld] = {}
 
 
 def current_run(process: str, dry_run: bool, slot: str) -> Run:
-    """This run; made at the first call. A forked worker makes its own: sessions must not be shared (luigi.md 4)."""
+    """This run; made at the first call. A forked worker makes its own: sessions must not be shared (luigi.md 4).
+
+    Raises LeaseHeld, and then for every further step as well: a run must not start in its middle.
+    """
     key = (process, dry_run, os.getpid())
     if key not in _runs:
-        _runs[key] = Run(process, dry_run, slot)
-    return _runs[key]
+        try:
+            _runs[key] = Run(process, dry_run, slot)
+        except LeaseHeld as held:
+            _runs[key] = held
+    run = _runs[key]
+    if isinstance(run, LeaseHeld):
+        raise run
+    return run
 
 
 @atexit.register
 def end_runs() -> None:
     """End what this process of the operating system runs."""
     for key in [key for key in _runs if key[2] == os.getpid()]:
-        _runs.pop(key).end()
+        run = _runs.pop(key)
+        if isinstance(run, Run):
+            run.end()

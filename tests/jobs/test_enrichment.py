@@ -263,7 +263,9 @@ def test_too_many_rejects_fail_the_run_and_leave_their_evidence(
     assert isinstance(error, Unaccounted)
     assert "1 of 2 records were rejected" in str(error)
     assert status(sandbox, good)[0] == "Done"
-    assert receipt(outputs_folder, "Fill.failed.json")["reasons"] == {"rejected by Eloqua": 1}
+    failed = receipt(outputs_folder, "Fill.failed.json")
+    assert failed["reasons"] == {"rejected by Eloqua": 1}
+    assert (failed["filled"], failed["oldest_waiting_after_seconds"]) == (1, 3600)
     table = outputs_folder / "enrichment/2026-11-22T0615/event_registration/Fill.rejects.parquet"
     assert [row["reason"] for row in pq.read_table(table).to_pylist()] == ["ELQ-00125"]
 
