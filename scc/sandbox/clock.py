@@ -6,6 +6,7 @@ request. Started without one it is the real clock plus what it was advanced by.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 LAST_YEAR = 9000  # so that deadlines after now can still be told
@@ -15,6 +16,8 @@ class Clock:
     def __init__(self, start: datetime | str | None = None) -> None:
         self._start = parse_instant(start) if isinstance(start, str) else start
         self._advanced = timedelta()
+        # Called after each advance: what time has done shows at once, not when the next request comes.
+        self.advanced_hook: Callable[[], None] | None = None
 
     @property
     def stands(self) -> bool:
@@ -41,6 +44,8 @@ class Clock:
         if ((self._start or datetime.now(UTC)) + advanced).year > LAST_YEAR:
             raise OverflowError(f"the clock ends with the year {LAST_YEAR}")
         self._advanced = advanced
+        if self.advanced_hook:
+            self.advanced_hook()
         return self.now
 
 

@@ -11,7 +11,6 @@ from scc.sandbox.faults import BadFault
 from scc.sandbox.http import Failed, Request, Response, Router, json_response, load_json, text_response
 from scc.sandbox.salesforce.schema import OBJECTS
 from scc.sandbox.store import compact, quoted
-from scc.sandbox.window import Window
 
 if TYPE_CHECKING:
     from scc.sandbox.sandbox import Sandbox
@@ -42,13 +41,24 @@ class Control:
             ("GET", "/crm/{name}", self.crm_object),
         ):
             self._router.add(method, path, handler)
-        Window(sandbox, self.summarize).routes(self._router)
+        self._window: Any = None
 
     def answer(self, request: Request) -> Response:
+        self.open_window()
+        self._sandbox.systems["eloqua"].catch_up(wait=False)  # with the real clock time passes without an advance
         handler, arguments, allowed = self._router.find(request.method, request.path)
         if handler is None:
             return text_response("Method not allowed.", 405) if allowed else text_response("Not found.", 404)
         return handler(request, **arguments)
+
+    def open_window(self) -> None:
+        """Add the window's pages: not before somebody looks, for a start would wait for their modules."""
+        if self._window is None:
+            from scc.sandbox.window import Window
+
+            window = Window(self._sandbox, self.summarize)
+            window.routes(self._router)
+            self._window = window
 
     # -- looking ----------------------------------------------------------------------------------------------------
 
@@ -57,6 +67,7 @@ class Control:
 
     def summarize(self) -> dict[str, Any]:
         sandbox, store = self._sandbox, self._sandbox.store
+        sandbox.systems["eloqua"].catch_up(wait=False)
         status = quoted("Enrichment_Status1")
         objects = {}
         for entity in sandbox.systems["eloqua"].entities.values():
@@ -73,6 +84,7 @@ class Control:
         calls = {name: sandbox.server.calls[name] for name in sandbox.systems}
         return {
             "contacts": store.value("SELECT count(*) FROM eloqua.contact"),
+            "activities": dict(store.rows("SELECT Type, count(*) FROM eloqua.activity GROUP BY Type ORDER BY Type")),
             "custom_object_records": objects,
             "crm": crm,
             "calls": calls,

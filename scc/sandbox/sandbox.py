@@ -6,20 +6,20 @@ import json
 import os
 import re
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from scc.sandbox import eloqua as eloqua_system
-from scc.sandbox import salesforce as salesforce_system
 from scc.sandbox.clock import Clock
-from scc.sandbox.control import Control
 from scc.sandbox.faults import Faults
 from scc.sandbox.http import Request, Response, text_response
-from scc.sandbox.salesforce.door import Door as SalesforceDoor
 from scc.sandbox.seed import Size, found_company
-from scc.sandbox.server import Hook, LoggedRequest, Server
-from scc.sandbox.state import State, find_parts, save
 from scc.sandbox.store import Store
+
+if TYPE_CHECKING:
+    from scc.sandbox.server import LoggedRequest
+    from scc.sandbox.state import State
 
 DEFAULT_CONTACTS = 20_000
 LOGIN = re.compile(r"/+(id|auth)(/|$)", re.IGNORECASE)  # login.eloqua.com: it belongs to no pod
@@ -57,48 +57,66 @@ class Sandbox:
         self.clock = Clock(now)
         self.store = Store(self.clock)
         self.faults = Faults(seed)
-        self.systems: dict[str, Any] = {
-            "eloqua": eloqua_system.Eloqua(
-                self.store, self.clock, seed, None if sync_seconds is not None else sync_polls
-            ),
-            "salesforce": salesforce_system.Salesforce(self.store, self.clock, seed, page_size),
-        }
-        self.eloqua = self.systems["eloqua"].door
+        eloqua = eloqua_system.Eloqua(self.store, self.clock, seed, None if sync_seconds is not None else sync_polls)
+        self.systems: dict[str, Any] = {"eloqua": eloqua}
+        self.eloqua = eloqua.door
         if sync_seconds is not None:
             self.eloqua.limits.sync_seconds = sync_seconds
-        self.salesforce = SalesforceDoor(self.systems["salesforce"])
         size = Size(
             contacts,
             round(contacts * WAITING_SHARE) if waiting is None else waiting,
             contacts * ACTIVITIES_EACH if activities is None else activities,
         )
-        self.parts = find_parts(clock=self.clock, store=self.store, faults=self.faults, **self.systems)
-        if state is None:
-            found_company(self.store, self.systems["eloqua"], seed, self.clock.naive, size)
-        else:
+        # While DuckDB makes the company, which holds up no other thread, this one reads and builds the rest: a third
+        # of what a small sandbox's start takes.
+        with ThreadPoolExecutor(1) as pool:
+            if state is None:
+                founding = pool.submit(found_company, self.store, eloqua, seed, self.clock.naive, size)
+            self._build(seed, page_size)
+            if state is None:
+                founding.result()
+        if state is not None:
             state.fill(self)
-        self.seed: int = self.systems["eloqua"].seed
+        self.seed: int = eloqua.seed
+        self._pod_port = 0  # where Eloqua's API lives since its pod moved
+
+    def _build(self, seed: int, page_size: int) -> None:
+        """All that no company is made with, imported here for that reason."""
+        from scc.sandbox.control import Control
+        from scc.sandbox.salesforce import Salesforce
+        from scc.sandbox.salesforce.door import Door as SalesforceDoor
+        from scc.sandbox.server import Server
+        from scc.sandbox.state import find_parts
+
+        self.systems["salesforce"] = Salesforce(self.store, self.clock, seed, page_size)
+        self.salesforce = SalesforceDoor(self.systems["salesforce"])
+        self.parts = find_parts(clock=self.clock, store=self.store, faults=self.faults, **self.systems)
         self._control = Control(self)
         self.server = Server(self._answer, system_of, self.clock, self.faults)
         self.server.effects = {
             "expired_token": lambda request, fault: self.systems[request.system].auth.expire_tokens(),
             "pod_move": lambda request, fault: self.move_pod(fault.port),
         }
-        self._pod_port = 0  # where Eloqua's API lives since its pod moved
 
     # -- state ------------------------------------------------------------------------------------------------------
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the whole state to a file, between two requests. Raises OSError. See state.py."""
+        from scc.sandbox.state import save
+
         save(self, path)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], port: int = 0) -> Sandbox:
         """A sandbox, not started yet, in the state of a file. Raises OSError, BadState."""
+        from scc.sandbox.state import State
+
         return State.load(path).sandbox(port)
 
     def copy(self) -> Sandbox:
         """An independent sandbox, not started yet, in the same state. For many copies: State.of(sandbox).start()."""
+        from scc.sandbox.state import State
+
         return State.of(self).sandbox()
 
     # -- life -------------------------------------------------------------------------------------------------------
@@ -136,6 +154,8 @@ class Sandbox:
 
         method: "*" for any. path: a regular expression, searched without case.
         """
+        from scc.sandbox.server import Hook
+
         self.server.hooks.append(Hook(method, path, call, nth))
 
     @property
@@ -179,6 +199,8 @@ def system_of(path: str) -> str:
 
 def environment(port: int) -> dict[str, str]:
     """Addresses and credentials; the values are fixed and documented in docs/sandbox.md."""
+    from scc.sandbox import salesforce
+
     url, user = f"http://127.0.0.1:{port}", eloqua_system.USERS["api.user"]
     return {
         "ELOQUA_LOGIN_URL": url,
@@ -188,6 +210,6 @@ def environment(port: int) -> dict[str, str]:
         "ELOQUA_CLIENT_ID": eloqua_system.CLIENT_ID,
         "ELOQUA_CLIENT_SECRET": eloqua_system.CLIENT_SECRET,
         "SALESFORCE_URL": url,
-        "SALESFORCE_CLIENT_ID": salesforce_system.CLIENT_ID,
-        "SALESFORCE_CLIENT_SECRET": salesforce_system.CLIENT_SECRET,
+        "SALESFORCE_CLIENT_ID": salesforce.CLIENT_ID,
+        "SALESFORCE_CLIENT_SECRET": salesforce.CLIENT_SECRET,
     }

@@ -39,12 +39,16 @@ if TYPE_CHECKING:
 
 __all__ = ["CUSTOM_OBJECTS", "Size", "found_company", "seed_company"]
 
+# Contacts, or waiting records. Up to here tables fit into a row group or two, of which DuckDB gives each to one thread
+SMALL = 20_000
 HELPERS = ("numbers", "person", "company", "campaign_texts")  # tables of the schema staging that go when all is made
 
 
 def seed_company(store: Store, eloqua: Eloqua, seed: int, now: datetime, size: Size) -> None:
     """Fill an empty store. now: UTC without zone."""
     moment = instant(now)
+    if size.records <= SMALL:
+        store.use_threads(1)  # more of them would take longer to wake than to work
     store.create_schemas()
     store.execute(create_tables())
     create_activity_table(store)
@@ -81,6 +85,7 @@ def seed_company(store: Store, eloqua: Eloqua, seed: int, now: datetime, size: S
     at_once(people_of_eloqua, campaigns)
     at_once(marketing, sales)
     store.execute(" ".join(f"DROP TABLE staging.{name};" for name in HELPERS))
+    store.use_threads()
 
 
 def at_once(*works: Callable[[], None]) -> None:
@@ -107,7 +112,9 @@ def found_company(store: Store, eloqua: Eloqua, seed: int, now: datetime, size: 
             folder = tempfile.TemporaryDirectory(prefix="scc-sandbox-")  # goes with the process
             _folders.append(folder)
             _founded[key] = folder.name + "/company.duckdb"
+            store.use_threads(1)
             store.copy_to(_founded[key])
+            store.use_threads()
 
 
 LARGEST_KEPT, MOST_KEPT = 5000, 20

@@ -29,7 +29,7 @@ from scc.sandbox.store import Store
 if TYPE_CHECKING:
     from scc.sandbox.sandbox import Sandbox
 
-FORMAT = 1
+FORMAT = 2
 LOCKS = (type(threading.Lock()), type(threading.RLock()))
 # What a state may be made of: a file that somebody else wrote must not call anything else.
 TRUSTED = {"builtins", "collections", "copyreg", "datetime", "decimal", "random", "re", "uuid"}

@@ -24,6 +24,7 @@ from scc.sandbox.clock import Clock
 # The request that is being served, for the mutation log: the door to state from Python has none.
 _current = threading.local()
 
+THREADS = min(4, os.cpu_count() or 1)
 MEMORY, COPY = "memory", "company"  # names of the database that holds the tables
 
 
@@ -31,7 +32,7 @@ class Store:
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
         self.lock = threading.RLock()
-        self._db = duckdb.connect(":memory:", config={"threads": min(4, os.cpu_count() or 1)})
+        self._db = duckdb.connect(":memory:", config={"threads": THREADS})
         self._cursors = threading.local()
         self._database = MEMORY
         self._names: dict[str, int] = {}
@@ -44,6 +45,10 @@ class Store:
                                     request VARCHAR, fields VARCHAR[]);
             CREATE TABLE log.mutation (batch BIGINT, id VARCHAR, kind VARCHAR, old VARCHAR[], new VARCHAR[]);
         """)
+
+    def use_threads(self, count: int = THREADS) -> None:
+        """How many threads of DuckDB's own a statement may run on, from now on."""
+        self.execute(f"SET threads = {count}")
 
     def copy_to(self, path: str) -> None:
         """Write all tables to a new DuckDB file."""

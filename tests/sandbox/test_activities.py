@@ -214,3 +214,23 @@ def test_other_activities_cannot_be_imported(shared_eloqua):
     fields = {"Address": "{{Activity.Field(EmailAddress)}}"}
 
     assert shared_eloqua.post("/activities/imports", {"name": "x", "fields": fields}).status_code == 400
+
+
+def test_an_external_activity_keeps_the_name_that_its_system_gave_it(quiet, eloqua):
+    quiet.eloqua.add_contact("ana@example.com")
+    fields = {"Email": "{{Activity.Contact.Field(C_EmailAddress)}}", "Type": TYPE, "Asset": "{{Activity.Asset.Type}}"}
+    eloqua.import_rows(
+        "/activities", fields, None, [{"Email": "ana@example.com", "Type": "Attended", "Asset": "Event"}]
+    )
+
+    [made] = quiet.eloqua.activities("External")
+    assert made["ExternalType"] == "Attended"
+    created = [m for m in quiet.mutations if m["object"] == "Activity"][-1]
+    assert created["changed"]["ExternalType"] == {"old": None, "new": "Attended"}
+    export = {"Type": TYPE}
+    usual = eloqua.export("/activities", export, filter=f"'{TYPE}' = 'External'")
+    quiet.eloqua.limits.external_type_names = True
+    assert (usual, eloqua.export("/activities", export, filter=f"'{TYPE}' = 'External'")) == (
+        [{"Type": "External"}],
+        [{"Type": "Attended"}],
+    )

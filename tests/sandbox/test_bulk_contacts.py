@@ -272,3 +272,39 @@ def test_a_bad_import_is_a_400_that_says_why(shared_eloqua, change):
 
     assert answer.status_code == 400
     assert {"field", "value", "constraint"} == answer.json()["failures"][0].keys()
+
+
+def test_contacts_beyond_the_limit_are_rejected_and_known_ones_are_still_updated(sandbox, eloqua):
+    known = sandbox.eloqua.records("Contact")
+    sandbox.eloqua.limits.contacts = len(known) + 2
+    fields = {"Email": "{{Contact.Field(C_EmailAddress)}}", "City": "{{Contact.Field(C_City)}}"}
+    rows = [{"Email": f"new.{i}@example.com", "City": "x"} for i in range(5)]
+    rows.insert(3, {"Email": known[0]["C_EmailAddress"], "City": "Moved"})
+
+    sync = eloqua.import_rows("/contacts", fields, "Email", rows)
+
+    assert (sync["status"], sync["codes"]["ELQ-00004"], sync["codes"]["ELQ-00022"]) == ("warning", 2, 1)
+    assert [(r["recordIndex"], r["statusCode"]) for r in sync["rejects"]] == [
+        (3, "ELQ-00125"),
+        (5, "ELQ-00125"),
+        (6, "ELQ-00125"),
+    ]
+    assert len(sandbox.eloqua.records("Contact")) == len(known) + 2
+    assert sandbox.eloqua.record("Contact", known[0]["Id"])["C_City"] == "Moved"
+    again = eloqua.import_rows("/contacts", fields, "Email", rows[4:], importRule="updateOnly")
+    assert (again["rejects"], len(sandbox.eloqua.records("Contact"))) == ([], len(known) + 2)
+
+
+def test_a_contact_made_by_an_import_has_the_default_of_each_field_that_is_not_mapped(sandbox, eloqua, rest):
+    body = {"name": "Consent", "dataType": "text", "displayType": "text", "updateType": "always", "defaultValue": "no"}
+    made = rest.create("/assets/contact/field", body)
+    fields = {"Email": "{{Contact.Field(C_EmailAddress)}}"}
+    mapped = {**fields, "Consent": f"{{{{Contact.Field({made['internalName']})}}}}"}
+
+    eloqua.import_rows("/contacts", fields, "Email", [{"Email": "ana@example.com"}])
+    eloqua.import_rows("/contacts", mapped, "Email", [{"Email": "bo@example.com", "Consent": ""}])
+
+    kept = [sandbox.eloqua.contact(f"{name}@example.com")[made["internalName"]] for name in ("ana", "bo")]
+    assert kept == ["no", ""]
+    logged = [m["changed"] for m in sandbox.mutations if m["object"] == "Contact" and m["kind"] == "create"]
+    assert logged[0][made["internalName"]] == {"old": None, "new": "no"}

@@ -1,5 +1,7 @@
 """The sandbox's own clock: a month passes in a minute, and everything that ages does."""
 
+from datetime import UTC, timedelta
+
 import requests
 
 from scc.sandbox import Sandbox
@@ -114,3 +116,100 @@ def test_time_stamps_follow_the_clock(sandbox):
 
     assert sandbox.eloqua.record(OBJECT, number)["CreatedAt"].isoformat() == "2026-12-22T06:15:00+00:00"
     assert sandbox.mutations[0]["time"] == "2026-12-22T06:15:00.000Z"
+
+
+def late_company(**more):
+    """A company with bouncebacks that Eloqua does not know yet: address -> when it will."""
+    sandbox = Sandbox(contacts=400, seed=1, sync_polls=1, **{"now": NOW, **more})
+    late = {
+        a["EmailAddress"].lower(): a["VisibleAt"]
+        for a in sandbox.eloqua.activities("Bounceback")
+        if a["ExternalId"].endswith("h") and a["VisibleAt"] > sandbox.clock.now
+    }
+    assert late
+    return sandbox, late
+
+
+def test_an_advance_over_http_marks_late_bouncebacks_though_nobody_asks_eloqua():
+    """The window, the mutation log and the Python door show them at once, with the date of the bounceback."""
+    sandbox, late = late_company()
+    with sandbox:
+        address = min(late)
+        person = f"{sandbox.url}/_sandbox/person?address={address}"
+        before = requests.get(person).text
+        advance(sandbox, 10 * DAY)
+        stored = dict(sandbox.store.rows("SELECT address, bounceback_date FROM eloqua.address WHERE bounced"))
+
+        assert {a: stored[a].replace(tzinfo=UTC) for a in late} == late
+        assert str(late[address].replace(tzinfo=None))[:19] not in before
+        assert str(late[address].replace(tzinfo=None))[:19] in requests.get(person).text
+        assert late.keys() <= {
+            m["id"] for m in sandbox.mutations if m["request"] == "late bounceback" and m["object"] == "Address"
+        }
+
+
+def test_an_advance_from_python_marks_late_bouncebacks_too():
+    sandbox, late = late_company()
+    with sandbox:
+        assert not late.keys() & sandbox.eloqua.bounced()
+        sandbox.clock.advance(10 * DAY)
+
+        marked = sandbox.store.rows("SELECT lower(C_EmailAddress) FROM eloqua.contact WHERE IsBounced = 'True'")
+        assert late.keys() <= {row[0] for row in marked}
+        assert late.keys() <= sandbox.eloqua.bounced()
+
+
+def test_with_the_real_clock_whoever_looks_sees_what_has_arrived_meanwhile():
+    with Sandbox(contacts=40, seed=1, activities=0) as sandbox:
+        soon = sandbox.clock.now + timedelta(hours=1)
+        for name in ("ana", "bo"):
+            sandbox.eloqua.add_bounceback(f"{name}@example.com", visible_at=soon, ExternalId=f"{name}h")
+        assert "ana@example.com" not in sandbox.eloqua.bounced()
+        sandbox.clock._advanced += timedelta(hours=2)  # as if they had passed: nobody called advance
+
+        page = requests.get(f"{sandbox.url}/_sandbox/person?address=ana@example.com").text
+        assert f"{soon:%Y-%m-%d %H:%M:%S}" in page
+        assert {"ana@example.com", "bo@example.com"} <= sandbox.eloqua.bounced()
+
+
+def test_a_sync_its_log_and_its_rejects_are_gone_after_a_year(sandbox, eloqua):
+    path = eloqua.path_of(OBJECT)
+    key = {"K": eloqua.statements(path)["Record_Key1"]}
+    old = eloqua.import_rows(path, key, "K", [{"K": ""}, {"K": "a"}])
+    advance(sandbox, 364 * DAY)
+    new = eloqua.import_rows(path, key, "K", [{"K": ""}])
+    seen = [eloqua.get(old["uri"] + "/rejects").json()["totalResults"]]
+    advance(sandbox, DAY)
+
+    seen += [eloqua.get(old["uri"] + tail).status_code for tail in ("", "/logs", "/rejects")]
+    assert seen == [1, 404, 404, 404]
+    assert eloqua.get(new["uri"] + "/rejects").json()["totalResults"] == 1
+    assert sandbox.store.value("SELECT count(*) FROM staging.rejects") == 1
+
+
+def test_imports_and_exports_leave_no_tables_behind(sandbox, eloqua):
+    """Memory grows with what is kept, not with the requests: no table of its own for each sync's rejects or rows."""
+    path = eloqua.path_of(OBJECT)
+    key = {"K": eloqua.statements(path)["Record_Key1"]}
+
+    def tables():
+        return sandbox.store.value("SELECT count(*) FROM duckdb_tables() WHERE schema_name = 'staging'")
+
+    def once():
+        uri = eloqua.import_rows(path, key, "K", [{"K": ""}])["syncedInstanceUri"]
+        assert eloqua.delete(uri).status_code == 204
+        uri = eloqua.define_export(path, key)
+        eloqua.sync(uri)
+        assert eloqua.delete(uri).status_code == 204
+
+    once()
+    before = tables()
+    for _ in range(3):
+        once()
+
+    assert tables() == before
+    assert len(sandbox.eloqua.syncs()) == 8
+    sandbox.eloqua.limits.kept_syncs = 2
+    eloqua.get("/syncs")
+    assert len(eloqua.get("/syncs").json()["items"]) == 2
+    assert all(s.rows is None and s.definition.fields == {} for s in sandbox.systems["eloqua"].syncs.all.values())

@@ -115,6 +115,7 @@ def test_the_summary_counts_records_by_status_and_calls_by_system(sandbox, eloqu
 
     summary = requests.get(sandbox.url + "/_sandbox/summary").json()
 
+    assert summary["activities"] == Counter(a["Type"] for a in sandbox.eloqua.activities())
     assert summary["contacts"] == 40 and summary["seed"] == 1 and summary["now"] == NOW
     assert {name: sum(counts.values()) for name, counts in summary["custom_object_records"].items()} == {
         OBJECTS[0]: 28,

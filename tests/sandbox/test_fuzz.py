@@ -43,6 +43,7 @@ def routers(thing: Any, depth: int = 2) -> list[Router]:
 def endpoints() -> list[tuple[str, str]]:
     """Method and path pattern of every endpoint."""
     with Sandbox(contacts=40, seed=1, now=NOW) as sandbox:
+        sandbox._control.open_window()
         things = (*sandbox.systems.values(), sandbox._control)
         own = {id(router): router for thing in things for router in routers(thing)}
     found = {("POST", DATA + "/composite")}

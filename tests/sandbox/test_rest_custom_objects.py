@@ -176,3 +176,110 @@ def test_a_custom_object_that_cannot_be_is_refused(shared, body, status, wanted)
 
     assert (answer.status_code, answer.json()[0]["requirement"]["type"]) == (status, wanted)
     assert "x" not in [e.name for e in shared.systems["eloqua"].custom_objects()]
+
+
+def test_a_definition_is_renamed_and_gets_fields_and_keeps_what_is_not_sent(rest, eloqua, sandbox, parent):
+    base, fields = parent
+    path = base.replace("/data/", "/assets/")
+    number, before = path.rsplit("/", 1)[1], rest.get(path).json()
+    sandbox.clock.advance(60)
+
+    changed = rest.put(
+        path,
+        {
+            "id": number,
+            "name": "Registrations",
+            "fields": [{"id": fields["Campaign Name"], "name": "Campaign"}, {"name": "Seat", "dataType": "text"}],
+            "displayNameFieldId": fields["Campaign Name"],
+        },
+    )
+    by_name = {f["name"]: f for f in changed["fields"]}
+
+    assert len(changed["fields"]) == len(before["fields"]) + 1
+    assert by_name["Campaign"]["internalName"] == "Campaign_Name1" and by_name["Seat"]["internalName"] == "Seat1"
+    assert changed["displayNameFieldId"] == fields["Campaign Name"]
+    assert changed["uniqueCodeFieldId"] == before["uniqueCodeFieldId"]
+    assert int(changed["updatedAt"]) == int(changed["createdAt"]) + 60
+    assert rest.get(path).json() == changed and rest.found("/assets/customObjects", "name=Registrations") == [number]
+    statements = eloqua.statements(eloqua.path_of("Registrations"))
+    rows = eloqua.export(f"/customObjects/{number}", {"Seat": statements["Seat1"]})
+    assert rows and {row["Seat"] for row in rows} == {""}
+    made = rest.create(f"{base}/instance", {"fieldValues": [{"id": by_name["Seat"]["id"], "value": "7"}]})
+    assert sandbox.eloqua.record("Registrations", int(made["id"]))["Seat1"] == "7"
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "wanted"),
+    [
+        ({"name": "content download"}, 409, "UniquenessRequirement"),
+        ({"name": " "}, 400, "ValidTextLengthRequirement"),
+        ({"id": "1"}, 400, "ImmutabilityRequirement"),
+        ({"fields": ["x"]}, 400, "ContentRequirement"),
+        ({"fields": [{"name": "Record Key", "dataType": "text"}]}, 400, "NoDuplicatesRequirement"),
+        ({"fields": [{"name": "x", "dataType": "blob"}]}, 400, "EnumRequirement"),
+        ({"uniqueCodeFieldId": "1"}, 400, "RelationshipRequirement"),
+    ],
+)
+def test_a_change_of_a_definition_that_cannot_be_is_refused(rest, parent, body, status, wanted):
+    path = parent[0].replace("/data/", "/assets/")
+    before = rest.get(path).json()
+    answer = rest.call("PUT", path, body)
+
+    assert (answer.status_code, answer.json()[0]["requirement"]["type"]) == (status, wanted)
+    assert rest.get(path).json() == before
+    changed = {"fields": [{"id": before["fields"][0]["id"], "dataType": "date"}]}
+    assert rest.call("PUT", path, changed).status_code == 400
+
+
+def test_a_definition_is_deleted_with_its_records_but_not_while_bulk_maps_it(rest, eloqua, sandbox, parent):
+    base, _ = parent
+    path = base.replace("/data/", "/assets/")
+    number = path.rsplit("/", 1)[1]
+    records = sandbox.eloqua.records("Event Registration")
+    export = eloqua.define_export(
+        f"/customObjects/{number}", {"K": eloqua.statements(f"/customObjects/{number}")["Record_Key1"]}
+    )
+
+    assert rest.call("DELETE", path).status_code == 412 and rest.get(path).status_code == 200
+    assert eloqua.delete(export).status_code == 204
+    answer = rest.call("DELETE", path)
+    assert (answer.status_code, answer.content) == (200, b"")
+
+    gone = [rest.get(path), rest.get(f"{base}/instances"), eloqua.get(f"/customObjects/{number}/fields")]
+    assert [a.status_code for a in gone] == [404, 404, 404]
+    assert rest.found("/assets/customObjects", "name='Event Registration'") == []
+    deleted = [m for m in sandbox.mutations if m["kind"] == "delete" and m["object"] == "Event Registration"]
+    assert {m["id"] for m in deleted} == {str(r["Id"]) for r in records}
+    assert deleted[0]["changed"]["Record_Key1"] == {"old": records[0]["Record_Key1"], "new": None}
+    again = rest.create("/assets/customObject", {"name": "Event Registration", "fields": [{"name": "K"}]})
+    assert again["recordCount"] == "0" and again["id"] not in (number, rest.found("/assets/customObjects", "")[0])
+
+
+def test_a_record_shows_the_account_that_an_import_linked_it_to(rest, eloqua, sandbox, parent):
+    """mapDataCards to Company: by the account's name, and as accountId over REST, which cannot be written there."""
+    base, _ = parent
+    path = eloqua.path_of("Event Registration")
+    sandbox.eloqua.clear_records("Event Registration")
+    account = sandbox.eloqua.add_account("Acme Rockets")
+    statements = eloqua.statements(path)
+
+    sync = eloqua.import_rows(
+        path,
+        {"Key": statements["Record_Key1"], "Company": statements["Campaign_Name1"]},
+        "Key",
+        [{"Key": "a", "Company": "ACME rockets"}, {"Key": "b", "Company": "Nobody"}],
+        mapDataCards=True,
+        mapDataCardsEntityType="Company",
+        mapDataCardsEntityField="{{Account.Field(M_CompanyName)}}",
+        mapDataCardsSourceField="Company",
+        mapDataCardsCaseSensitiveMatch=False,
+    )
+
+    assert (sync["codes"]["ELQ-00025"], sync["codes"]["ELQ-00034"]) == (1, 1)
+    first, second = rest.get(f"{base}/instances").json()["elements"]
+    assert first["accountId"] == str(account) and "accountId" not in second and "contactId" not in first
+    name = statements["Record_Key1"].split(".")[0] + ".Account.Field(M_CompanyName)}}"
+    exported = eloqua.export(path, {"Key": statements["Record_Key1"], "Account": name})
+    assert exported == [{"Key": "a", "Account": "Acme Rockets"}, {"Key": "b", "Account": ""}]
+    rest.put(f"{base}/instance/{first['id']}", {"accountId": "1"})
+    assert rest.get(f"{base}/instance/{first['id']}").json()["accountId"] == str(account)

@@ -254,11 +254,11 @@ EXPORT = {
 }
 
 
-def echoed(body: dict[str, Any], kind: str) -> dict[str, Any]:
+def echoed(body: dict[str, Any], kind: str, path: str = "/contacts") -> dict[str, Any]:
     return (
         {key: re.escape(v) if isinstance(v, str) else type(v) for key, v in body.items()}
         | {
-            "uri": rf"/contacts/{kind}/\d+",
+            "uri": rf"{path}/{kind}/\d+",
             ...: ...,
         }
         | BY
@@ -277,6 +277,48 @@ def test_5_9_export_and_5_11_import_definitions(elq):
     made = same(elq.post("/contacts/imports", body), 201, shape)
     answer = elq.post(made["uri"] + "/data", [{"Email": "ana@example.com", "First": "Ana"}])
     assert (answer.status_code, answer.content) == (204, b"")
+
+
+def test_5_12_custom_object_import_with_linking(elq):
+    path = elq.path_of("Event Registration")
+    statements = elq.statements(path)
+    assert all(re.fullmatch(r"\{\{CustomObject\[\d+\]\.Field\[\d+\]\}\}", text) for text in statements.values())
+    body = {
+        "name": "scc event rows",
+        "fields": {"Email": statements["Email_Address1"], "Key": statements["Record_Key1"]},
+        "identifierFieldName": "Key",
+        "isSyncTriggeredOnImport": False,
+        "mapDataCards": True,
+        "mapDataCardsEntityType": "Contact",
+        "mapDataCardsEntityField": "{{Contact.Field(C_EmailAddress)}}",
+        "mapDataCardsSourceField": "Email",
+        "mapDataCardsCaseSensitiveMatch": False,
+    }
+    shape = echoed(body, "imports", path) | {"dataRetentionDuration": str, "isUpdatingMultipleMatchedRecords": bool}
+    same(elq.post(path + "/imports", body), 201, shape)
+
+
+def test_5_13_sync_actions_and_address_import(elq):
+    with_list = elq.sandbox.eloqua.add_list("for 5.13")
+    email = {"Email": "{{Contact.Field(C_EmailAddress)}}"}
+    action = {"action": "add", "destination": f"{{{{ContactList[{with_list}]}}}}"}
+    body = {
+        "name": "scc list add",
+        "fields": email,
+        "identifierFieldName": "Email",
+        "isSyncTriggeredOnImport": False,
+        "syncActions": [action],
+    }
+    shape = echoed(body, "syncActions") | {"dataRetentionDuration": str}
+    same(elq.post("/contacts/syncActions", body), 201, shape)
+    body = {
+        "name": "scc global unsubscribe",
+        "fields": {"Email": "{{EmailAddress.Field(EmailAddress)}}"},
+        "identifierFieldName": "Email",
+        "syncActions": [{"action": "setStatus", "destination": "{{GlobalSubscribe}}", "status": "unsubscribed"}],
+    }
+    own = {"isSyncTriggeredOnImport": True, "dataRetentionDuration": str, "isUpdatingMultipleMatchedRecords": bool}
+    same(elq.post("/emailAddresses/imports", body), 201, echoed(body, "imports", "/emailAddresses") | own)
 
 
 def test_5_14_to_5_16_sync_logs_rejects_and_rows(elq):

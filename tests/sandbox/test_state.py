@@ -172,3 +172,26 @@ def test_a_state_calls_nothing_but_the_sandbox(sandbox, tmp_path):
 
     with pytest.raises(BadState):
         Sandbox.load(tmp_path / "state")
+
+
+def test_the_seconds_of_a_sync_go_on_in_a_process_that_counts_from_elsewhere(tmp_path, monkeypatch):
+    """The real clock of a process counts from when its machine was started."""
+    now = {"seconds": 1000.0}
+    monkeypatch.setattr("scc.sandbox.eloqua.syncs.monotonic", lambda: now["seconds"])
+    with Sandbox(contacts=40, now=NOW, sync_seconds=30) as first:
+        caller = EloquaCaller(first)
+        path = caller.path_of(OBJECT)
+        uri = caller.define_export(path, {"K": caller.statements(path)["Record_Key1"]})
+        sync = caller.post("/syncs", {"syncedInstanceUri": uri}).json()["uri"]
+        now["seconds"] += 20
+        assert caller.get(sync).json()["status"] == "active"
+        first.save(tmp_path / "state")
+
+    for start in (5.0, 1_000_000.0):
+        now["seconds"] = start
+        with State.load(tmp_path / "state").start() as second:
+            caller, seen = EloquaCaller(second), []
+            for later in (0, 9, 11):
+                now["seconds"] = start + later
+                seen.append(caller.get(sync).json()["status"])
+            assert seen == ["active", "active", "success"]

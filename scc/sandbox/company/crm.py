@@ -25,10 +25,9 @@ from scc.sandbox.company.sql import (
     stamps,
 )
 from scc.sandbox.eloqua.entities import canonical
-from scc.sandbox.salesforce.auth import USER_ID, USERNAME
 from scc.sandbox.salesforce.ids import ORG_ID
 from scc.sandbox.salesforce.schema import CAMPAIGN_STATUS, CAMPAIGN_TYPES, LEAD_SOURCES, STAGES
-from scc.sandbox.salesforce.settings import SALES_DESK_ID
+from scc.sandbox.salesforce.settings import SALES_DESK_ID, USER_ID, USERNAME
 from scc.sandbox.store import literal
 
 if TYPE_CHECKING:

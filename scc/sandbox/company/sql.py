@@ -10,8 +10,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from scc.sandbox.salesforce.auth import USER_ID
 from scc.sandbox.salesforce.ids import ALPHABET, BASE62, INSTANCE, suffix
+from scc.sandbox.salesforce.settings import USER_ID
 from scc.sandbox.store import literal
 
 PRIME = 2147483647

@@ -54,6 +54,7 @@ class Eloqua:
         self.activities = Activities(self)
         self.entities: dict[str, Entity] = {}
         self.definitions: dict[int, Definition] = {}
+        self.objects_made = 0  # custom objects so far, deleted ones too: their numbers do not come back
         self.refusals: dict[str, dict[str, str]] = {}
         self.syncs = Syncs(self)
         self.auth = Auth(self)
@@ -62,6 +63,7 @@ class Eloqua:
         self.auth.routes(self._open)
         Bulk(self).routes(self._bulk)
         self.rest = Rest(self)
+        clock.advanced_hook = self.catch_up
 
     def answer(self, request: Request) -> Response:
         response = self._answer(request)
@@ -92,16 +94,23 @@ class Eloqua:
     def _turn(self, request: Request) -> Iterator[None]:
         """One request at a time, but for those that read a page: they wait for nobody."""
         if request.method == "GET" and PAGE.search(request.path):
-            if self.store.lock.acquire(blocking=False):
-                try:
-                    self._age()
-                finally:
-                    self.store.lock.release()
+            self.catch_up(wait=False)
             yield
             return
         with self.store.lock:
             self._age()
             yield
+
+    def catch_up(self, wait: bool = True) -> None:
+        """Let time take its effect, for those who look without asking Eloqua.
+
+        wait: False passes it over while somebody writes: that request has brought all up to date.
+        """
+        if self.store.lock.acquire(blocking=wait):
+            try:
+                self._age()
+            finally:
+                self.store.lock.release()
 
     def _age(self) -> None:
         """What time has done since the last request: syncs end, definitions with an autoDeleteDuration go."""
@@ -144,3 +153,6 @@ class Eloqua:
         for sync in self.syncs.all.values():
             if sync.definition is definition and definition.kind == "exports":
                 self.syncs.drop_rows(sync)
+        # Its syncs still name it for a year; of its fields, up to 250, nobody hears any more.
+        kept = ("name", "dataRetentionDuration")
+        definition.body = {name: value for name, value in definition.body.items() if name in kept} | {"fields": {}}

@@ -2,6 +2,7 @@
 
 One table holds all types. `CreatedAt` is when the thing happened, `VisibleAt` when Eloqua can show it: a bounceback is
 reported hours or days after the send, so an export whose window ended in between has missed it (eloqua.md 3.12).
+`ExternalType` is what an import called an External activity: `Attended`.
 """
 
 from __future__ import annotations
@@ -78,7 +79,7 @@ IMPORTED = ("Contact.Field(C_EmailAddress)", "Campaign.Id", "Asset.Name", "Asset
 def create_activity_table(store: Store) -> None:
     columns = "".join(f", {quoted(name)} VARCHAR" for name in COLUMNS)
     store.execute(f"""CREATE TABLE IF NOT EXISTS eloqua.activity (Id BIGINT, Type VARCHAR, CreatedAt TIMESTAMP,
-                      VisibleAt TIMESTAMP, ContactId BIGINT{columns})""")
+                      VisibleAt TIMESTAMP, ContactId BIGINT{columns}, ExternalType VARCHAR)""")
 
 
 @dataclass

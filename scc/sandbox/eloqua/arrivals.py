@@ -26,11 +26,15 @@ class Arrivals:
         if now < self._next:
             return
         with self._store.transaction(), self._store.caused_by("late bounceback"):
-            self._eloqua.people.set_bounced(
-                f"""SELECT EmailAddress FROM eloqua.activity
-                    WHERE {HARD} AND VisibleAt > TIMESTAMP '{self._since}' AND VisibleAt <= TIMESTAMP '{now}'""",
-                True,
-            )
+            self._store.execute(f"""CREATE OR REPLACE TEMP TABLE arrived AS
+                SELECT lower(trim(EmailAddress)) AS address, min(VisibleAt) AS seen FROM eloqua.activity
+                WHERE {HARD} AND VisibleAt > TIMESTAMP '{self._since}' AND VisibleAt <= TIMESTAMP '{now}'
+                    AND address NOT IN (SELECT a.address FROM eloqua.address a WHERE a.bounced) GROUP BY ALL""")
+            self._eloqua.people.set_bounced("SELECT address FROM arrived", True)
+            # The date is that of the bounceback, however late somebody looks.
+            self._store.execute("""UPDATE eloqua.address SET bounceback_date = arrived.seen FROM arrived
+                                   WHERE eloqua.address.address = arrived.address""")
+            self._store.execute("DROP TABLE arrived")
         self._since, self._next = now, None
         self._next = self._look()
 

@@ -221,10 +221,12 @@ class Bulk:
         if sync.user != user.name:  # only the creator may read (eloqua.md 3.8); status by eloqua.md 6, point 31
             raise Failed(text_response("Forbidden.", 403))
         rows = sync.rows
-        if not self._eloqua.exists(sync.definition) or sync.dropped or rows is None or sync.ended is None:
+        if not self._eloqua.exists(sync.definition) or sync.dropped or sync.ended is None:
             raise not_found()
-        if self._eloqua.syncs.expired(sync):
+        if sync.status != "error" and self._eloqua.syncs.expired(sync):
             raise Failed(text_response("The data is no longer available.", 410))
+        if rows is None:
+            raise not_found()
         limit, offset = window(request, 1000, self._eloqua.limits.page_rows)
         count = max(0, min(limit, rows.count - offset))
         try:

@@ -99,6 +99,7 @@ class Door:
 
     def records(self, object_name: str) -> list[dict[str, Any]]:
         """All records by id: field texts by internal name, and Id, CreatedAt, UpdatedAt (UTC), ExternalId, ContactId."""
+        self._eloqua.catch_up()
         found = self.store.dicts(f"SELECT * FROM {self.entity(object_name).table} ORDER BY Id")
         for row in found:
             for name in ("CreatedAt", "UpdatedAt"):
@@ -143,6 +144,7 @@ class Door:
 
     def bounced(self) -> set[str]:
         """The addresses (lower case) that are marked as bounced, with a contact or without."""
+        self._eloqua.catch_up()
         return {row[0] for row in self.store.rows("SELECT address FROM eloqua.address WHERE bounced")}
 
     def unsubscribed(self) -> set[str]:
@@ -275,8 +277,9 @@ class Door:
         self, name: str, fields: Sequence[Mapping[str, Any]], unique: str | None = None
     ) -> Entity:
         """A custom object whose table is there already, or soon will be."""
-        number = 9 + 2 * len(self._eloqua.entities)
-        start = 975 + 100 * len(self._eloqua.entities)
+        number = 9 + 2 * self._eloqua.objects_made
+        start = 975 + 100 * self._eloqua.objects_made
+        self._eloqua.objects_made += 1
         created = stamp(self.clock.now)
         made = [
             Field(
@@ -302,7 +305,7 @@ class Door:
             email,
             email,
             created,
-            self._eloqua.contacts,
+            contact=self._eloqua.contacts,
         )
         self._eloqua.entities[name] = entity
         return entity

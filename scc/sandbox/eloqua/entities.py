@@ -102,6 +102,7 @@ class Entity:
     email_field: str | None = None
     display_field: str | None = None
     created_at: str = "1900-01-01T05:00:00.0000000Z"
+    updated_at: str | None = None
     contact: Entity | None = field(default=None, repr=False)
     account: Entity | None = field(default=None, repr=False)
 

@@ -6,6 +6,7 @@ identifiers, match, update what differs, create what is new. A row that changes 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -37,7 +38,7 @@ OWN_FIELDS = {
 
 @dataclass
 class Outcome:
-    """What an import did, in counts of rows. The rejects stand in the table `staging.rejects_<sync>`."""
+    """What an import did, in counts of rows. The rejects stand in the table `staging.rejects`."""
 
     staged: int = 0
     remaining: int = 0
@@ -68,7 +69,7 @@ class Importer:
         self.refusals = eloqua.refusals.get(self.entity.name, {})  # identifier in lower case -> code, from Python
         self.work = f"staging.work_{sync_id}"
         self.target = f"{self.work}_target"
-        self.rejects = f"staging.rejects_{sync_id}"
+        self.sync_id = sync_id
 
     def run(self) -> Outcome:
         """Apply the staged rows; call inside a transaction."""
@@ -182,8 +183,12 @@ class Importer:
         raw = ", ".join(f"coalesce(s.c{i}, '')" for i in range(len(self.names)))
         kept = "" if self.limits.duplicates_in_rejects else "AND code <> 'ELQ-00026'"
         names = ", ".join(literal(name) for name in self.names)
-        self.store.execute(f"""CREATE TABLE {self.rejects} AS
-            SELECT row_number, code, [([{names}])[1 + CAST(split_part(verdict, '|', 2) AS INT)]] AS invalid, [{raw}] AS texts
+        # One table for all syncs: each of its own would take a block of memory per column, however few its rows.
+        self.store.execute("""CREATE TABLE IF NOT EXISTS staging.rejects (sync BIGINT, row_number BIGINT, code VARCHAR,
+            invalid VARCHAR[], names VARCHAR[], texts VARCHAR[])""")
+        self.store.execute(f"""INSERT INTO staging.rejects
+            SELECT {self.sync_id}, row_number, code, [([{names}])[1 + CAST(split_part(verdict, '|', 2) AS INT)]],
+                [{names}], [{raw}]
             FROM (SELECT *, split_part(verdict, '|', 1) AS code FROM {self.work} WHERE verdict IS NOT NULL) w
             JOIN {self.definition.staging_table} s ON s.rowid = row_number - 1
             WHERE true {kept} ORDER BY row_number""")
@@ -239,6 +244,7 @@ class Importer:
             self._reject(f"ELQ-00135|{own}", f"row_number IN ({many})")
         if self.entity.kind == "Contact":
             self._check_addresses(own)
+            self._check_room(own)
         if self.store.value(f"SELECT count(*) > 0 FROM {self.work} WHERE verdict IS NOT NULL"):
             self.store.execute(f"""DELETE FROM {self.target}
                 WHERE row_number IN (SELECT row_number FROM {self.work} WHERE verdict IS NOT NULL)""")
@@ -266,6 +272,18 @@ class Importer:
             f"ELQ-00011|{mail}",
             f"""row_number IN (SELECT row_number FROM {self.target}
                 QUALIFY row_number < max(row_number) OVER (PARTITION BY lower(n{mail})))""",
+        )
+
+    def _check_room(self, own: int) -> None:
+        """The new contacts beyond what the instance may hold are rejects (eloqua.md 6, point 27)."""
+        most = self.limits.contacts
+        if most is None or not self.creates or self.body.get("importRule") == "updateOnly" or not self._creatable():
+            return
+        room = max(0, most - self.store.value(f"SELECT count(*) FROM {self.entity.table}"))
+        self._reject(
+            f"ELQ-00125|{own}",
+            f"""row_number IN (SELECT t.row_number FROM {self.target} t JOIN {self.work} w USING (row_number)
+                WHERE t.record IS NULL AND w.verdict IS NULL ORDER BY t.row_number OFFSET {room})""",
         )
 
     def _creatable(self) -> bool:
@@ -333,10 +351,16 @@ class Importer:
             SELECT row_number AS rn, {first} + row_number() OVER (ORDER BY row_number) - 1 AS id
             FROM {self.target} WHERE record IS NULL) numbered
             WHERE {self.target}.row_number = numbered.rn AND record IS NULL""")
-        self._log("create", f"record >= {first}")
+        mapped = set(self.columns.values())
+        defaults = {
+            quoted(f.internal_name): literal(f.default)
+            for f in self.entity.fields
+            if f.default and quoted(f.internal_name) not in mapped
+        }
+        self._log("create", f"record >= {first}", defaults)
         now = self.store.clock.naive
         row = {"Id": "record", "CreatedAt": "CAST(? AS TIMESTAMP)", "UpdatedAt": "CAST(? AS TIMESTAMP)"}
-        row |= {quoted(known.internal_name): "''" for known in self.entity.fields}
+        row |= {quoted(known.internal_name): "''" for known in self.entity.fields} | defaults
         row |= self._own_values(now.strftime("%Y-%m-%d %H:%M:%S"))
         row |= {column: f"t.n{i}" for i, column in self.columns.items()}
         joins = ""
@@ -371,11 +395,13 @@ class Importer:
             quoted(touched): literal(now),
         }
 
-    def _log(self, kind: str, condition: str) -> None:
-        fields = [column.strip('"') for column in self.columns.values()]
+    def _log(self, kind: str, condition: str, defaults: Mapping[str, str] | None = None) -> None:
+        """Log the changes of the rows that fit; defaults: SQL of what the rows do not bring, by column."""
+        defaults = defaults or {}
+        fields = [column.strip('"') for column in (*self.columns.values(), *defaults)]
         batch = self.store.new_batch("eloqua", self.entity.name, fields)
         old = "NULL" if kind == "create" else "[" + ", ".join(f"coalesce(o{i}, '')" for i in self.columns) + "]"
-        new = "[" + ", ".join(f"n{i}" for i in self.columns) + "]"
+        new = "[" + ", ".join((*(f"n{i}" for i in self.columns), *defaults.values())) + "]"
         self.store.execute(f"""INSERT INTO log.mutation SELECT {batch}, CAST(record AS VARCHAR), '{kind}', {old}, {new}
                                FROM {self.target} WHERE {condition}""")
 

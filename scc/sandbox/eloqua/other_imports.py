@@ -119,19 +119,20 @@ class ActivityImporter(Importer):
                 ("Campaign.Id", "CampaignId"),
                 ("Asset.Name", "AssetName"),
                 ("Asset.Type", "AssetType"),
+                ("Type", "ExternalType"),
             ):
                 if (i := self._index(path)) is not None:
                     row[column] = f"t.n{i}"
             if (i := self._index("CreatedAt")) is not None:
                 row["CreatedAt"] = f"coalesce(TRY_CAST(t.n{i} AS TIMESTAMP), {now})"
             outcome.note("ELQ-00068", self._new_assets(row))
-            batch = self.store.new_batch("eloqua", "Activity", ["Type", "ContactId"])
+            batch = self.store.new_batch("eloqua", "Activity", ["Type", "ContactId", "ExternalType"])
             self.store.execute(
                 f"INSERT INTO eloqua.activity BY NAME SELECT "
                 f"{', '.join(f'{sql} AS {quoted(name)}' for name, sql in row.items())} FROM {self.target} t"
             )
             self.store.execute(f"""INSERT INTO log.mutation SELECT {batch}, CAST(Id AS VARCHAR), 'create', NULL,
-                ['External', CAST(ContactId AS VARCHAR)] FROM eloqua.activity WHERE Id >= {first}""")
+                ['External', CAST(ContactId AS VARCHAR), ExternalType] FROM eloqua.activity WHERE Id >= {first}""")
         outcome.note("ELQ-00069", total)
 
     def _new_assets(self, row: dict[str, str]) -> int:

@@ -31,6 +31,7 @@ class Limits:
     activity_rows: int = 5_000_000  # an export of activities is cut there without a word (eloqua.md 3.11)
     activity_contact_fields: int = 10
     activity_fields_by_type: bool = False  # whether a field that the type lacks is a 400; else it is empty
+    external_type_names: bool = False  # whether {{Activity.Type}} of an External activity is its own, such as Attended
     multiple_matches: int = 1000  # eloqua.md 6, point 22
     contact_id_identifies: bool = False  # eloqua.md 6, point 19
     boolean_texts: tuple[str, str] = ("True", "False")  # eloqua.md 6, point 11
@@ -42,4 +43,5 @@ class Limits:
     export_syncs_an_hour: int = 2000
     import_syncs_an_hour: int = 2000
     sync_action_syncs_an_hour: int = 4000
+    kept_syncs: int = 20_000  # the oldest beyond are forgotten as after a year, so that a long run does not grow
     slow_down_polls: int = 3  # further polls that a sync beyond the quota takes

@@ -8,9 +8,10 @@ it, as in the real Eloqua.
 
 from __future__ import annotations
 
-import time
+import itertools
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from scc.sandbox.eloqua.callbacks import call_back
@@ -27,6 +28,9 @@ from scc.sandbox.store import literal
 if TYPE_CHECKING:
     from scc.sandbox.eloqua import Eloqua
 
+# Sync records, logs and rejects are removed after one year (eloqua.md 3.9).
+KEPT = timedelta(days=365)
+REJECTS = "staging.rejects"
 FINAL = ("success", "warning", "error")
 REQUEST = "POST /api/bulk/2.0/syncs"  # what the mutation log names as the cause of an import's changes
 
@@ -41,13 +45,20 @@ class Sync:
     callback: str | None = None
     status: str = "pending"
     polls: int = 0
-    born: float = field(default_factory=time.monotonic)  # on the real clock
+    born: float = field(default_factory=lambda: monotonic())  # on the real clock
     started: datetime | None = None
     ended: datetime | None = None
     rows: Rows | None = None  # what an export left
     slowed: int = 0  # polls that it takes more than others: beyond the hourly quota
     dropped: bool = False  # DELETE /syncs/{id}/data
     logs: list[dict[str, Any]] = field(default_factory=list)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Saved with its age: the real clock of another process counts from another moment."""
+        return {**vars(self), "born": monotonic() - self.born}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, born=monotonic() - state["born"])
 
     @property
     def uri(self) -> str:
@@ -134,12 +145,26 @@ class Syncs:
                 self._finish(sync)
         for sync in [s for s in self._kept if s.dropped or self.expired(s)]:
             self._kept.remove(sync)  # the answer stays 410; only the memory is given back
+            sync.rows = None
             self._store.execute(f"DROP TABLE IF EXISTS {sync.table}")
+        self._forget()
+
+    def _forget(self) -> None:
+        """Syncs leave nothing behind after a year, and the oldest nothing when there are very many."""
+        oldest, last = self._clock.now - KEPT, 0
+        surplus = max(0, len(self.all) - self._eloqua.limits.kept_syncs)
+        old = itertools.takewhile(lambda at: at[0] < surplus or at[1].created <= oldest, enumerate(self.all.values()))
+        for _, sync in list(old):
+            if sync.final and sync not in self._kept:
+                del self.all[sync.id]
+                last = sync.id
+        if last and self._has(REJECTS):
+            self._store.execute(f"DELETE FROM {REJECTS} WHERE sync <= {last}")
 
     def _age(self, sync: Sync) -> timedelta:
         age = self._clock.now - sync.created
         if self._eloqua.sync_polls is None:
-            age = max(age, timedelta(seconds=time.monotonic() - sync.born))
+            age = max(age, timedelta(seconds=monotonic() - sync.born))
         return age
 
     def running(self, definition: Definition) -> bool:
@@ -273,13 +298,11 @@ class Syncs:
 
     def rejects(self, sync: Sync, limit: int, offset: int) -> tuple[list[dict[str, Any]], int]:
         """One page of rejects and their number in all."""
-        table = f"staging.rejects_{sync.id}"
-        if sync.definition.kind == "exports" or not self._has(table):
+        if sync.definition.kind == "exports" or not self._has(REJECTS):
             return [], 0
-        names = list(sync.definition.fields)
         found = self._store.rows(
-            f"SELECT row_number, code, invalid, texts FROM {table} ORDER BY row_number, code "
-            f"LIMIT {limit} OFFSET {offset}"
+            f"SELECT row_number, code, invalid, names, texts FROM {REJECTS} WHERE sync = {sync.id} "
+            f"ORDER BY row_number, code LIMIT {limit} OFFSET {offset}"
         )
         items = [
             {
@@ -289,12 +312,12 @@ class Syncs:
                 "recordIndex": number,
                 "invalidFields": invalid or [],
             }
-            for number, code, invalid, texts in found
+            for number, code, invalid, names, texts in found
         ]
-        return items, self._store.value(f"SELECT count(*) FROM {table}")
+        return items, self._store.value(f"SELECT count(*) FROM {REJECTS} WHERE sync = {sync.id}")
 
     def drop_rows(self, sync: Sync) -> None:
-        sync.dropped = True
+        sync.dropped, sync.rows = True, None
         sync.definition.staged_bytes = 0
         self._store.execute(f"DROP TABLE IF EXISTS {sync.table}")
 
@@ -312,6 +335,9 @@ def export_query(eloqua: Eloqua, definition: Definition) -> tuple[str, Condition
     utc = body["areSystemTimestampsInUTC"] is True
     statements = [resolved(entity, text) for text in definition.fields.values()]
     texts = eloqua.limits.boolean_texts
+    if entity.kind == "Activity" and eloqua.limits.external_type_names:
+        own = Statement("coalesce(r.ExternalType, r.Type)", "string")
+        statements = [own if statement.sql == "r.Type" else statement for statement in statements]
     columns = ", ".join(f"{shown(statement, utc, texts)} AS c{i}" for i, statement in enumerate(statements))
     condition = Condition("true", [])
     if body.get("filter"):

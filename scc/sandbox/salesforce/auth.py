@@ -16,17 +16,16 @@ from urllib.parse import parse_qsl
 from scc.sandbox.http import Failed, Request, Response, Router, json_response
 from scc.sandbox.salesforce import soap
 from scc.sandbox.salesforce.answers import error
-from scc.sandbox.salesforce.ids import ORG_ID, make_id
+from scc.sandbox.salesforce.ids import ORG_ID
+from scc.sandbox.salesforce.settings import USER_ID, USERNAME
 
 if TYPE_CHECKING:
     from scc.sandbox.salesforce import Salesforce
 
 CLIENT_ID = "3MVG9SandboxConsumerKey.SCC"
 CLIENT_SECRET = "sandbox-salesforce-client-secret"
-USERNAME = "integration@example.com"
 PASSWORD = "sandbox-salesforce-password"
 SECURITY_TOKEN = "sandboxSecurityToken"
-USER_ID = make_id("005", 1)
 JWT_GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 MOST_AHEAD = 300  # seconds: an assertion may not live longer
 

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from scc.sandbox.http import Failed, Request, Response, Router, json_response, load_json
-from scc.sandbox.salesforce.auth import USER_ID
 from scc.sandbox.salesforce.ids import make_id, normal
 from scc.sandbox.salesforce.query import record
 from scc.sandbox.salesforce.schema import SField, SObject
+from scc.sandbox.salesforce.settings import USER_ID
 from scc.sandbox.salesforce.soql import SoqlError
 from scc.sandbox.salesforce.write import Options
 

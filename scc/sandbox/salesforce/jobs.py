@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from scc.sandbox.http import Request, Response, Router, json_response
 from scc.sandbox.salesforce.answers import error, json_document
-from scc.sandbox.salesforce.auth import USER_ID
 from scc.sandbox.salesforce.bulk_query import QueryJob
 from scc.sandbox.salesforce.ids import make_id, normal
 from scc.sandbox.salesforce.ingest import OPERATIONS, IngestJob
 from scc.sandbox.salesforce.job import DELIMITERS, LINE_ENDINGS, Job
+from scc.sandbox.salesforce.settings import USER_ID
 from scc.sandbox.salesforce.soql import SoqlError
 
 if TYPE_CHECKING:

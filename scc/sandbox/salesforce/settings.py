@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from scc.sandbox.salesforce.ids import make_id
 
 MB = 1024 * 1024
-SALES_DESK_ID = make_id("005", 2)
+USERNAME = "integration@example.com"
+USER_ID, SALES_DESK_ID = make_id("005", 1), make_id("005", 2)
 
 
 @dataclass(frozen=True)

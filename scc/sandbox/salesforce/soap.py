@@ -12,6 +12,7 @@ from xml.sax.saxutils import escape, unescape
 from scc.sandbox.http import Request, Response
 from scc.sandbox.salesforce import auth as logins
 from scc.sandbox.salesforce.ids import ORG_ID
+from scc.sandbox.salesforce.settings import USER_ID, USERNAME
 
 if TYPE_CHECKING:
     from scc.sandbox.salesforce import Salesforce
@@ -42,14 +43,14 @@ def login(request: Request, version: str, salesforce: Salesforce, auth: Auth) ->
       <metadataServerUrl>{server.replace("/u/", "/m/")}</metadataServerUrl>
       <passwordExpired>false</passwordExpired><sandbox>true</sandbox>
       <serverUrl>{server}</serverUrl><sessionId>{auth.new_token()}</sessionId>
-      <userId>{logins.USER_ID}</userId>
+      <userId>{USER_ID}</userId>
       <userInfo>
         <accessibilityMode>false</accessibilityMode><currencySymbol>$</currencySymbol>
         <organizationId>{ORG_ID}</organizationId><organizationName>Acme Test</organizationName>
         <sessionSecondsValid>{salesforce.limits.token_seconds}</sessionSecondsValid>
-        <userEmail>{logins.USERNAME}</userEmail><userFullName>Integration User</userFullName>
-        <userId>{logins.USER_ID}</userId><userLanguage>en_US</userLanguage><userLocale>en_US</userLocale>
-        <userName>{logins.USERNAME}</userName><userTimeZone>GMT</userTimeZone>
+        <userEmail>{USERNAME}</userEmail><userFullName>Integration User</userFullName>
+        <userId>{USER_ID}</userId><userLanguage>en_US</userLanguage><userLocale>en_US</userLocale>
+        <userName>{USERNAME}</userName><userTimeZone>GMT</userTimeZone>
         <userType>Standard</userType>
       </userInfo></result></loginResponse>""")
 

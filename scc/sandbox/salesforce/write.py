@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from scc.sandbox.salesforce import members, rows, values
-from scc.sandbox.salesforce.auth import USER_ID
 from scc.sandbox.salesforce.ids import make_id, normal
 from scc.sandbox.salesforce.rules import Context, Draft, check
 from scc.sandbox.salesforce.schema import SField, SObject
+from scc.sandbox.salesforce.settings import USER_ID
 from scc.sandbox.salesforce.values import RowError
 from scc.sandbox.store import quoted
 

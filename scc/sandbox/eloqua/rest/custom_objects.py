@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from scc.sandbox.clock import parse_instant
 from scc.sandbox.eloqua.auth import User
-from scc.sandbox.eloqua.entities import LARGE_TEXT_WIDTH, Entity, Field, internal_name
-from scc.sandbox.eloqua.rest.errors import not_found, object_error
+from scc.sandbox.eloqua.entities import LARGE_TEXT_WIDTH, Entity, Field, internal_name, stamp
+from scc.sandbox.eloqua.rest.errors import not_found, object_error, refused
 from scc.sandbox.eloqua.rest.records import (
     Values,
     depth_of,
@@ -32,6 +32,12 @@ if TYPE_CHECKING:
 STATUS = "Awaiting action"
 RECORD_STATUS = "Registered"
 LONGEST_NAME = 100
+# Property that names a field by its id -> attribute of the entity.
+SPECIAL = {
+    "displayNameFieldId": "display_field",
+    "emailAddressFieldId": "email_field",
+    "uniqueCodeFieldId": "unique_field",
+}
 # REST's name in lower case -> Bulk's (eloqua.md 2.4).
 DATA_TYPES = {
     "text": "string",
@@ -50,6 +56,8 @@ class CustomObjects:
         router.add("GET", "/assets/customObjects", self.list_objects)
         router.add("POST", "/assets/customObject", self.create_object)
         router.add("GET", "/assets/customObject/{parent}", self.get_object)
+        router.add("PUT", "/assets/customObject/{parent}", self.update_object)
+        router.add("DELETE", "/assets/customObject/{parent}", self.delete_object)
         router.add("GET", "/data/customObject/{parent}/instances", self.find)
         router.add("GET", "/data/customObjects?/{parent}", self.find)  # 1.0, both spellings
         router.add("POST", "/data/customObject/{parent}", self.create)  # 1.0
@@ -62,13 +70,14 @@ class CustomObjects:
 
     def list_objects(self, request: Request, user: User, version: str) -> Response:
         depth, entities = depth_of(request, "minimal"), {e.id: e for e in self._eloqua.custom_objects()}
-        rows = ", ".join(f"({e.id}, {literal(e.name)}, {created_sql(e)})" for e in entities.values())
-        source = f"(VALUES {rows or '(0, NULL, now()::TIMESTAMP)'}) r(Id, name, created) WHERE r.Id > 0"
+        rows = ", ".join(f"({e.id}, {literal(e.name)}, {created_sql(e)}, {updated_sql(e)})" for e in entities.values())
+        nothing = "(0, NULL, now()::TIMESTAMP, now()::TIMESTAMP)"
+        source = f"(VALUES {rows or nothing}) r(Id, name, created, updated) WHERE r.Id > 0"
         properties = {
             "id": Property("r.Id", "id"),
             "name": Property("r.name"),
             "createdat": Property("r.created", "time"),
-            "updatedat": Property("r.created", "time"),
+            "updatedat": Property("r.updated", "time"),
         }
         return listing(
             self._store,
@@ -83,14 +92,7 @@ class CustomObjects:
     def create_object(self, request: Request, user: User, version: str) -> Response:
         """A custom object with its fields; uniqueCodeFieldId names one of them by the `id` that the body gives it."""
         body = document(request)
-        name = str(text_or_none(body.get("name")) or "").strip()
-        if not 0 < len(name) <= LONGEST_NAME:
-            raise object_error("CustomObject", None, "name", "ValidTextLengthRequirement", name[:LONGEST_NAME])
-        if any(e.name.lower() == name.lower() for e in self._eloqua.custom_objects()):
-            raise object_error("CustomObject", None, "name", "UniquenessRequirement", name, 409)
-        given = body.get("fields") or []
-        if not isinstance(given, list) or not all(isinstance(entry, dict) for entry in given):
-            raise object_error("CustomObject", None, "fields", "ContentRequirement", None)
+        name, given = self._name(body, None), entries(body, None)
         fields = [new_field(entry) for entry in given]
         if len({internal_name(f["name"]).lower() for f in fields}) < len(fields):
             raise object_error("CustomObject", None, "fields", "NoDuplicatesRequirement", None)
@@ -106,8 +108,110 @@ class CustomObjects:
         self._store.log_change("eloqua", "CustomObject", str(number), "create", {}, {"name": name})
         return json_response(self._shown_object(self._entity(str(number)), depth_of(request, "complete")), 201)
 
+    def update_object(self, request: Request, user: User, version: str, parent: str) -> Response:
+        """Change the name, add and rename fields, choose the special fields; what is not sent stays as it is.
+
+        An entry of `fields` is a field that is there where its `id` is that of one, and else a new one.
+        """
+        entity, body = self._entity(parent), document(request)
+        same_id(body, int(parent), "CustomObject")
+        name = self._name(body, entity) if "name" in body else entity.name
+        ids = {str(known.id): known for known in entity.fields}
+        kept = [(ids[str(e["id"])], e) for e in entries(body, entity) if str(e.get("id")) in ids]
+        made = [new_field(e) for e in entries(body, entity) if str(e.get("id")) not in ids]
+        for known, entry in kept:
+            if entry.get("dataType") and DATA_TYPES.get(str(entry["dataType"]).lower()) not in (
+                {"emailAddress": "string"}.get(known.data_type, known.data_type),
+            ):
+                kind = text_or_none(entry["dataType"])
+                raise object_error("CustomObjectField", known.id, "dataType", "ImmutabilityRequirement", kind)
+        taken = [known.internal_name.lower() for known in entity.fields]
+        taken += [internal_name(f["name"]).lower() for f in made]
+        if len(set(taken)) < len(taken):
+            raise object_error("CustomObject", entity.id, "fields", "NoDuplicatesRequirement", None)
+        special = {}
+        for property_, attribute in SPECIAL.items():
+            if body.get(property_) not in (None, ""):
+                chosen = ids.get(str(body[property_]))
+                if chosen is None:
+                    given = text_or_none(body[property_])
+                    raise object_error("CustomObject", entity.id, property_, "RelationshipRequirement", given)
+                special[attribute] = chosen.internal_name
+        self._apply(entity, name, kept, made, special)
+        return json_response(self._shown_object(entity, depth_of(request, "complete")))
+
+    def _apply(
+        self,
+        entity: Entity,
+        name: str,
+        kept: list[tuple[Field, dict[str, Any]]],
+        made: list[dict[str, Any]],
+        special: dict[str, str],
+    ) -> None:
+        old, new = {"name": entity.name}, {"name": name}
+        for known, entry in kept:
+            title = str(text_or_none(entry.get("name")) or "").strip()[:LONGEST_NAME]
+            if title and title != known.name:
+                old[f"field {known.id}"], new[f"field {known.id}"] = known.name, title
+                known.name = title
+            if "defaultValue" in entry:
+                known.default = text_or_none(entry["defaultValue"]) or None
+        last = max((known.id for known in entity.fields), default=974 + 50 * (int(entity.id or 9) - 9))
+        now = stamp(self._store.clock.now)
+        for number, field in enumerate(made, last + 1):
+            known = Field(
+                number,
+                field["name"],
+                internal_name(field["name"]),
+                field["dataType"],
+                field.get("width", 250),
+                created_at=now,
+                default=field["default"],
+            )
+            column = quoted(known.internal_name)
+            self._store.execute(f"ALTER TABLE {entity.table} ADD COLUMN {column} VARCHAR DEFAULT ''")
+            entity.fields.append(known)
+            new[f"field {known.id}"] = known.name
+        for attribute, internal in special.items():
+            setattr(entity, attribute, internal)
+        if name != entity.name:
+            entities, refusals = self._eloqua.entities, self._eloqua.refusals
+            if entity.name in refusals:
+                refusals[name] = refusals.pop(entity.name)
+            entity.name = name
+            renamed = {e.name: e for e in entities.values()}
+            entities.clear()
+            entities.update(renamed)
+        entity.updated_at = now
+        self._store.log_change("eloqua", "CustomObject", str(entity.id), "update", old, new)
+
+    def delete_object(self, request: Request, user: User, version: str, parent: str) -> Response:
+        """The custom object goes with its records; refused with 412 while a Bulk definition maps one of its fields."""
+        entity = self._entity(parent)
+        if any(definition.entity is entity for definition in self._eloqua.definitions.values()):
+            raise refused("The custom object has dependencies and cannot be deleted.", 412)
+        names = [known.internal_name for known in entity.fields]
+        batch = self._store.new_batch("eloqua", entity.name, [*names, "ContactId"])
+        old = ", ".join(f"nullif({quoted(name)}, '')" for name in names) + (", " if names else "")
+        self._store.execute(f"""INSERT INTO log.mutation SELECT {batch}, CAST(Id AS VARCHAR), 'delete',
+            [{old}CAST(ContactId AS VARCHAR)], NULL FROM {entity.table} ORDER BY Id""")
+        self._store.execute(f"DROP TABLE {entity.table}")
+        del self._eloqua.entities[entity.name]
+        self._eloqua.refusals.pop(entity.name, None)
+        self._store.log_change("eloqua", "CustomObject", str(entity.id), "delete", {"name": entity.name}, {})
+        return Response(200, b"", None)
+
+    def _name(self, body: Mapping[str, Any], entity: Entity | None) -> str:
+        """The name that the body gives the object; refuses one that is none, and that of another object."""
+        name, number = str(text_or_none(body.get("name")) or "").strip(), entity.id if entity else None
+        if not 0 < len(name) <= LONGEST_NAME:
+            raise object_error("CustomObject", number, "name", "ValidTextLengthRequirement", name[:LONGEST_NAME])
+        if any(e.name.lower() == name.lower() and e is not entity for e in self._eloqua.custom_objects()):
+            raise object_error("CustomObject", number, "name", "UniquenessRequirement", name, 409)
+        return name
+
     def _shown_object(self, entity: Entity, depth: str) -> dict[str, Any]:
-        created = unix(self._store.value(f"SELECT {created_sql(entity)}"))
+        created, updated = (unix(self._store.value(f"SELECT {sql(entity)}")) for sql in (created_sql, updated_sql))
         shown: dict[str, Any] = {
             "type": "CustomObject",
             "id": str(entity.id),
@@ -115,15 +219,12 @@ class CustomObjects:
             "createdBy": "77",
             "depth": depth,
             "name": entity.name,
-            "updatedAt": created,
+            "updatedAt": updated,
             "updatedBy": "77",
         }
         if depth != "minimal":
-            for name, internal in (
-                ("displayNameFieldId", entity.display_field),
-                ("emailAddressFieldId", entity.email_field),
-                ("uniqueCodeFieldId", entity.unique_field),
-            ):
+            for name, attribute in SPECIAL.items():
+                internal = getattr(entity, attribute)
                 known = entity.field_by(internal) if internal else None
                 shown[name] = str(known.id) if known else None
             shown |= {
@@ -244,6 +345,7 @@ def shown_record(entity: Entity, row: Mapping[str, Any], depth: str) -> dict[str
         "name": (row.get(entity.display_field) if entity.display_field else None) or row["ExternalId"],
         "updatedAt": unix(row["UpdatedAt"]),
         "contactId": str(row["ContactId"]) if row["ContactId"] else None,
+        "accountId": str(row["AccountId"]) if row["AccountId"] else None,
         "uniqueCode": row["ExternalId"],
     }
     if depth != "minimal":
@@ -253,6 +355,14 @@ def shown_record(entity: Entity, row: Mapping[str, Any], depth: str) -> dict[str
             "fieldValues": field_values(entity, row),
         }
     return tidy(shown)
+
+
+def entries(body: Mapping[str, Any], entity: Entity | None) -> list[dict[str, Any]]:
+    """What the body says of fields."""
+    given = body.get("fields") or []
+    if not isinstance(given, list) or not all(isinstance(entry, dict) for entry in given):
+        raise object_error("CustomObject", entity.id if entity else None, "fields", "ContentRequirement", None)
+    return given
 
 
 def new_field(entry: Mapping[str, Any]) -> dict[str, Any]:
@@ -301,6 +411,10 @@ def linked(fields: Mapping[str, Any], contact: int | None) -> dict[str, Any]:
 def name_sql(entity: Entity) -> str:
     display = f"nullif(r.{quoted(entity.display_field)}, '')" if entity.display_field else "NULL"
     return f"coalesce({display}, r.ExternalId)"
+
+
+def updated_sql(entity: Entity) -> str:
+    return f"TIMESTAMP '{parse_instant((entity.updated_at or entity.created_at)[:19]).replace(tzinfo=None)}'"
 
 
 def created_sql(entity: Entity) -> str:
