@@ -67,7 +67,10 @@ class EnrichmentStep(Step):
 
     @property
     def definition(self) -> Definition:
-        return definitions()[self.enrichment]
+        known = definitions()
+        if self.enrichment not in known:
+            raise ConfigError(f"no enrichment is named so; the file has {', '.join(sorted(known))}")
+        return known[self.enrichment]
 
 
 class CheckDefinition(EnrichmentStep):
@@ -393,7 +396,8 @@ def decide(
     """
     import narwhals as nw
 
-    waiting = records.filter(nw.col("status") == definition.waiting).with_columns(
+    is_waiting = nw.col("status").str.to_lowercase() == definition.waiting.lower()  # Eloqua's filter may know no case
+    waiting = records.filter(is_waiting).with_columns(
         same=nw.col("identifier").str.strip_chars().str.to_lowercase()  # Eloqua matches identifiers without case
     )
     double = waiting.group_by("same").agg(twins=nw.len()).filter(nw.col("twins") > 1)

@@ -15,6 +15,7 @@ SHIPPED = Path(__file__).with_name("enrichment.toml")
 TEXT_WIDTH = 250
 LARGE_TEXT_WIDTH = 32_000
 LONGEST_WAIT = 3650  # days
+LONGEST_CONDITION = 2_000  # characters
 KEYS = {"custom_object", "identifier", "key", "source", "condition", "give_up_after", "status", "fields"}
 # the columns of a plan that are no fields of Eloqua (jobs.enrichment.Decide)
 PLANNED = ("record_id", "created_at", "salesforce_id", "outcome", "reason", "clears")
@@ -155,6 +156,8 @@ def _source_mistakes(table: Mapping[str, Any]) -> list[str]:
     condition = table.get("condition", "")
     if not isinstance(condition, str):
         return [*mistakes, "`condition` must be a text"]
+    if len(condition) > LONGEST_CONDITION:
+        mistakes.append(f"`condition` must be at most {LONGEST_CONDITION:,} characters long: it goes with every query")
     try:
         soql.parenthesised(condition)
     except ValueError as error:

@@ -4,6 +4,7 @@ Callers see rows, never pages. Nothing is remembered from one call to the next: 
 is kept by scc/eloqua/syncs.py.
 """
 
+import datetime as dt
 import logging
 import re
 import time
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from scc.config import eloqua as settings
 from scc.eloqua.client import Eloqua
 from scc.eloqua.statements import Field
-from scc.errors import ConfigError, Refused, Unavailable
+from scc.errors import ConfigError, Refused, RemoteError, Unavailable
 from scc.transport import ELOQUA
 
 if TYPE_CHECKING:
@@ -72,7 +73,6 @@ class Bulk:
                 kind=item["dataType"],
                 statement=item["statement"],
                 read_only=item.get("hasReadOnlyConstraint") is True,
-                uri=item.get("uri", ""),
             )
             for item in self._items(f"/customObjects/{object_id}/fields")
         ]
@@ -90,8 +90,14 @@ class Bulk:
         self._eloqua.transport.adopt_export(uri)
 
     def delete_definition(self, uri: str) -> None:
-        """Delete a definition after use: each one that maps a field blocks the field's deletion (4.4)."""
-        self._eloqua.delete(uri)
+        """Delete a definition after use: each one that maps a field blocks the field's deletion (4.4).
+
+        The work it was made for is done or given up, so a failure is only a warning: Eloqua removes it by itself in a week.
+        """
+        try:
+            self._eloqua.delete(uri)
+        except RemoteError as error:
+            log.warning("a definition was not deleted and goes by itself: %s", error)
 
     def start_sync(self, definition_uri: str) -> str:
         """Ask for the sync of a definition; its uri. Unavailable means that it may have been asked for: see find_sync."""
@@ -100,11 +106,12 @@ class Bulk:
 
     def find_sync(self, definition: Definition) -> str | None:
         """The uri of the newest sync of this definition; None when no sync since it was created is one of its."""
+        # a sync's createdAt may be read up to a second earlier than it was told (3.9)
+        oldest = _minute_before(definition.created_at)
         for item in self._items("/syncs", orderBy='"createdAt DESC"'):
             if item.get("syncedInstanceUri", "").lower() == definition.uri.lower():
                 return _uri(item, "/syncs")
-            # a sync's createdAt may be read up to a second before the definition's (3.9); dates suffice to stop here
-            if str(item.get("createdAt", "9"))[:10] < definition.created_at[:10]:
+            if str(item.get("createdAt", "9"))[:19] < oldest:
                 return None
         return None
 
@@ -153,6 +160,8 @@ class Bulk:
                 yield _batch(rows, columns)
             if not page.get("hasMore"):
                 break
+            if not rows:
+                raise _bad_page("an empty page says that more rows follow")
             offset += self._limits.page_size
         if page.get("totalResults", seen) != seen:
             raise _bad_page(f"{seen:,} rows came instead of {page['totalResults']:,}")
@@ -173,10 +182,19 @@ class Bulk:
         offset = 0
         while True:
             page = self._eloqua.get(path, limit=LIST_PAGE, offset=offset, **params)
-            yield from page.get("items") or []
-            if not page.get("hasMore"):
+            items = page.get("items") or []
+            yield from items
+            if not page.get("hasMore") or not items:
                 return
             offset += LIST_PAGE
+
+
+def _minute_before(stamp: str) -> str:
+    """A minute before an ISO stamp, to the second; "" when it is none: then no sync is older."""
+    try:
+        return (dt.datetime.fromisoformat(stamp[:19]) - dt.timedelta(minutes=1)).isoformat()
+    except ValueError:
+        return ""
 
 
 def elq_code(line: Mapping[str, Any]) -> str:

@@ -90,8 +90,8 @@ class Eloqua:
 
     def _rejected(self) -> ConfigError:
         return ConfigError(
-            f"Eloqua refuses the user {self._credentials.user} of site {self._credentials.site}: check ELOQUA_SITE, "
-            "ELOQUA_USER and ELOQUA_PASSWORD, that the user is active, and that this address is on the allow list"
+            f"Eloqua refuses our user at site {self._credentials.site}: check ELOQUA_SITE, ELOQUA_USER and "
+            "ELOQUA_PASSWORD, that the user is active, and that this address is on the allow list"
         )
 
     def _basic(self) -> str:

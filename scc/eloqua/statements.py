@@ -17,7 +17,6 @@ class Field:
     kind: str
     statement: str
     read_only: bool = False
-    uri: str = ""
 
 
 def custom_object_statement(object_id: str, attribute: str) -> str:

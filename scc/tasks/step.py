@@ -4,6 +4,7 @@ import atexit
 import functools
 import logging
 import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +16,7 @@ from scc import outputs, verdict
 from scc.config import eloqua_credentials, salesforce_credentials
 from scc.eloqua.bulk import Bulk
 from scc.eloqua.client import Eloqua
-from scc.errors import BrokenStep, LeaseHeld, SccError
+from scc.errors import BrokenStep, ConfigError, LeaseHeld, SccError
 from scc.lease import Lease
 from scc.receipts import Receipt
 from scc.salesforce.client import Salesforce
@@ -49,7 +50,7 @@ class Step(luigi.Task):
         names = [self.process, f"{self.slot:{SLOT}}", *(["dry-run"] if self.dry_run else [])]
         for name, parameter in self.get_params():
             if parameter.significant and name not in ("slot", "dry_run"):
-                names.append(parameter.serialize(getattr(self, name)))
+                names.append(_folder_name(parameter.serialize(getattr(self, name))))
         return outputs.root().joinpath(*names)
 
     def table(self, schema: Schema, name: str = "") -> Table:
@@ -111,6 +112,13 @@ class Step(luigi.Task):
 
     def _name(self, name: str = "") -> str:
         return f"{type(self).__name__}.{name}" if name else type(self).__name__
+
+
+def _folder_name(value: str) -> str:
+    """A parameter's value as a folder's name. Raises ConfigError for one that would lead elsewhere."""
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", value):
+        raise ConfigError("a parameter that names a folder may hold letters, digits, _, - and . only")
+    return value
 
 
 @contextmanager

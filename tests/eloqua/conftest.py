@@ -1,6 +1,7 @@
 """An Eloqua instance of canned answers, and the clients that talk to it."""
 
 import json
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -169,3 +170,9 @@ def clock(clock_of: Callable[[str], Clock]) -> Clock:  # noqa: F811
 def folder(credentials: object, outputs_folder: Path) -> Path:  # noqa: F811
     """A step's folder on the outputs volume."""
     return outputs.root() / "enrichment"
+
+
+@pytest.fixture(autouse=True)
+def _quick_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """That content reaches the disk is the subject of tests/outputs; here it would only take time."""
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)

@@ -122,7 +122,7 @@ def test_a_user_who_was_disabled_meanwhile_is_the_operators_fault(login: Request
     login.get(f"{LOGIN}/id", json="Not authenticated.")
     login.get(f"{BASE}/syncs/7", status=401)
 
-    with pytest.raises(ConfigError, match="Batch"):
+    with pytest.raises(ConfigError, match="our user at site Acme"):
         eloqua.get("/syncs/7")
 
 
@@ -144,9 +144,10 @@ def test_a_run_takes_one_token_by_the_password_grant(login: RequestsMock, oauth:
     assert {request.headers["Authorization"] for request in sent(login, "GET")} == {"Bearer a-1"}
 
 
-def test_a_token_that_was_asked_for_too_soon_is_waited_for(login: RequestsMock, oauth: Eloqua) -> None:
+@pytest.mark.parametrize("status", [429, 503], ids=["asked for too soon", "lost"])
+def test_a_token_that_did_not_come_is_asked_for_again(login: RequestsMock, oauth: Eloqua, status: int) -> None:
     for _ in range(2):
-        login.post(TOKEN, status=429)
+        login.post(TOKEN, status=status)
     login.post(TOKEN, json={"access_token": "a-1"})
     login.get(f"{BASE}/syncs/7", json={"status": "active"})
 

@@ -295,8 +295,9 @@ def filled(folder: Path, rows: list[dict[str, str]]) -> Table:
     """A table of rows to import, with a column that is not sent."""
     table = Table(folder / "Plan.parquet", {"note": "string", "name": "string", "key": "string"})
     with table.writer() as write:
-        for start in range(0, len(rows), 3):
-            write(pa.RecordBatch.from_pylist([{**row, "note": "not sent"} for row in rows[start : start + 3]]))
+        size = max(3, len(rows) // 3)
+        for start in range(0, len(rows), size):
+            write(pa.RecordBatch.from_pylist([{**row, "note": "not sent"} for row in rows[start : start + size]]))
     return table
 
 
@@ -349,6 +350,19 @@ def test_uploads_are_cut_by_their_bytes(bulk: Bulk, instance: Instance, folder: 
     assert taken(instance) == rows(60)
 
 
+@pytest.mark.parametrize(("spare", "fit"), [(0, 5), (-1, 4)])
+def test_an_upload_is_filled_to_its_last_byte(
+    bulk: Bulk, instance: Instance, folder: Path, settings: Settings, spare: int, fit: int
+) -> None:
+    same = [{"key": f"R{number}", "name": "Fair"} for number in range(10, 50)]
+    five = len(json.dumps(same[:5], separators=(",", ":")))
+    settings("eloqua", "post_bytes", five + spare)
+
+    run_import(bulk, filled(folder, same), folder)
+
+    assert {len(body) for body in bodies(instance.requests("POST", f"{IMPORTS}/1/data"))} == {fit}
+
+
 def test_a_row_larger_than_an_upload_goes_alone(
     bulk: Bulk, instance: Instance, folder: Path, settings: Settings
 ) -> None:
@@ -381,6 +395,22 @@ def test_syncs_are_cut(
     assert taken(instance) == rows(15)
     assert (outcome.sent, outcome.updated, outcome.syncs) == (15, 15, ["/syncs/1", "/syncs/2", "/syncs/3"])
     assert instance.deleted == instance.defined
+
+
+def test_syncs_of_a_large_table_take_each_row_once(
+    bulk: Bulk, instance: Instance, folder: Path, settings: Settings
+) -> None:
+    settings("eloqua", "post_bytes", 100_000)
+    settings("eloqua", "posts_per_sync", 3)
+    many = rows(15_000, width=1)
+    plan = Table(folder / "Plan.parquet", {"name": "string", "key": "string"})
+    with plan.writer() as write:
+        write(pa.RecordBatch.from_pylist(many))
+
+    run_import(bulk, plan, folder)
+
+    assert len(instance.syncs) == 2
+    assert taken(instance) == many
 
 
 def test_a_finished_part_is_not_sent_again(bulk: Bulk, instance: Instance, folder: Path, settings: Settings) -> None:

@@ -427,7 +427,7 @@ def test_a_run_without_rejects_has_an_empty_table_of_them(plan: Callable[..., Ta
 def test_what_still_waits_is_what_was_deferred_or_refused(plan: Callable[..., Table], tmp_path: Path) -> None:
     made = plan(
         record(created_at="2026-11-20 00:00:00"),
-        record(OTHER, created_at="2026-11-21 00:00:00"),
+        record(OTHER, created_at="2026-11-18 00:00:00"),
         record("n/a", created_at="2026-11-19 00:00:00"),
         record(created_at="2026-11-01 00:00:00"),
     )
@@ -437,7 +437,17 @@ def test_what_still_waits_is_what_was_deferred_or_refused(plan: Callable[..., Ta
     with Engine() as engine:
         left = left_waiting(engine, made, rejects)
 
-    assert left == Left(refused_fills=1, refused_errors=1, oldest="2026-11-19 00:00:00")
+    assert left == Left(refused_fills=1, refused_errors=1, oldest="2026-11-18 00:00:00")
+
+
+def test_what_eloqua_refused_still_waits(plan: Callable[..., Table], tmp_path: Path) -> None:
+    made = plan(record(created_at="2026-11-20 00:00:00"), record(created_at="2026-11-01 00:00:00"))
+    refused = [{"record_id": "1", "identifier": "R1", "reason": "ELQ-00040"}]
+
+    with Engine() as engine:
+        left = left_waiting(engine, made, table(tmp_path / "rejects.parquet", REJECTS, refused))
+
+    assert left == Left(refused_fills=1, oldest="2026-11-20 00:00:00")
 
 
 def test_nothing_waits_after_all_was_written(plan: Callable[..., Table], tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -208,6 +209,22 @@ def test_a_stopped_run_is_succeeded_and_may_not_write_when_it_goes_on(
     until(lambda: renewals(folder, 2) >= before + 5)  # a lifetime: the first one had time to interfere
     successor.check()
     assert holder.check() == "LeaseLost"
+
+
+def test_a_run_that_slept_for_a_lifetime_has_lost_its_lease_for_good(
+    take: Callable[[], Lease],
+    clock_of: Callable[[str], Clock],  # noqa: F811
+    folder: Path,
+) -> None:
+    clock = clock_of("scc.lease")
+    lease = take()
+
+    clock.now += LIFETIME * 1.1  # nobody took over, but somebody may be about to
+    until(lambda: "lease" not in [thread.name for thread in threading.enumerate()])
+
+    assert fails(lease)
+    lease.release()
+    assert not (folder / "00000001.released").exists()
 
 
 def test_a_run_that_cannot_renew_stops_before_anybody_takes_over(take: Callable[[], Lease], folder: Path) -> None:

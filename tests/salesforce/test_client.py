@@ -239,10 +239,13 @@ def test_a_statement_that_salesforce_does_not_take_is_the_operators_fault(
         salesforce.check(f"{STATEMENT} LIMIT 0")
 
 
-def test_a_statement_that_could_not_be_judged_is_no_mistake(org: RequestsMock, salesforce: Salesforce) -> None:
-    org.get(f"{DATA}/query/", status=500)
+@pytest.mark.parametrize(("status", "kind"), [(500, Unavailable), (403, Refused)])
+def test_a_statement_that_could_not_be_judged_is_no_mistake(
+    org: RequestsMock, salesforce: Salesforce, status: int, kind: type[Exception]
+) -> None:
+    org.get(f"{DATA}/query/", status=status)
 
-    with pytest.raises(Unavailable):
+    with pytest.raises(kind):
         salesforce.check(f"{STATEMENT} LIMIT 0")
 
 

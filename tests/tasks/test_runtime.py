@@ -72,6 +72,7 @@ if __name__ == "__main__":
     tasks = [kind(slot=slot) for kind in (Mistaken, Broken, Cut, Needy, Confused, Idle)]
     luigi.build(tasks, local_scheduler=True)
     logging.getLogger("jobs").info("the end")
+    logging.getLogger("jobs").info("a word about %s and https://user:pa55@host/", PERSON)
     print("told luigid:", Broken(slot=slot).on_failure(ValueError(f"'Jane Doe' of {PERSON}")), flush=True)
 """
 
@@ -134,13 +135,21 @@ def test_log_lines_have_time_level_and_text(told: str) -> None:
     assert re.search(r"^2\d{3}-\d\d-\d\dT\d\d:\d\d:\d\dZ INFO    the end$", told, re.MULTILINE)
 
 
+def test_no_log_line_holds_an_address(told: str) -> None:
+    assert "a word about (address) and (address)" in told
+
+
+def test_what_luigid_was_told_of_each_step_is_left_out(told: str) -> None:
+    assert "Informed scheduler" not in told
+
+
 def test_the_verdict_names_the_failure_that_matters_most(told: str, failing: Command) -> None:
     assert failing.verdict == "exit_code=78\n"
 
 
 @pytest.mark.parametrize(
     ("options", "sentence"),
-    [([], "requires the 'slot' parameter to be set"), (["--slot", "2026-11-22"], "2026-11-22")],
+    [([], "requires the 'slot' parameter to be set"), (["--slot", "2031-01-31"], "'2031-01-31'")],
     ids=["missing", "of another form"],
 )
 def test_a_bad_option_is_one_sentence(failing: Command, options: list[str], sentence: str) -> None:

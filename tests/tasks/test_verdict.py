@@ -62,6 +62,7 @@ def test_a_kind_of_an_error_counts_as_that_error(verdict_file: Path) -> None:
         ("Unavailable", "Unaccounted", None),
         ("LeaseLost", "foreign", None),
         ("LeaseHeld", "Unavailable", 75),
+        ("LeaseHeld", "LeaseLost", 75),
     ],
 )
 def test_what_needs_a_person_most_decides(verdict_file: Path, first: str, second: str, code: int | None) -> None:
