@@ -27,6 +27,8 @@ import urllib3
 from scc.config import transport as settings
 from scc.errors import DryRunWrite, Refused, RemoteError, SccError, Unavailable
 
+Response = requests.Response  # for those who only name the type
+
 log = logging.getLogger(__name__)
 # urllib3's loggers name whole URLs, queries included, on retries and broken connections
 logging.getLogger("urllib3").setLevel(logging.CRITICAL + 1)

@@ -7,11 +7,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-import requests
-
 from scc.config import EloquaCredentials, checked_url
 from scc.errors import ConfigError, Refused
-from scc.transport import ELOQUA, Transport
+from scc.transport import ELOQUA, Response, Transport
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +50,7 @@ class Eloqua:
             if error.status not in (404, 410):
                 raise
 
-    def _call(self, method: str, path: str, **keywords: Any) -> requests.Response:
+    def _call(self, method: str, path: str, **keywords: Any) -> Response:
         if not self._bulk_url:
             self._connect()
         try:
@@ -64,9 +62,7 @@ class Eloqua:
         self._connect()
         return self._send(method, path, **keywords)
 
-    def _send(
-        self, method: str, path: str, headers: Mapping[str, str] | None = None, **keywords: Any
-    ) -> requests.Response:
+    def _send(self, method: str, path: str, headers: Mapping[str, str] | None = None, **keywords: Any) -> Response:
         headers = {"Authorization": self._authorization, "Accept": "application/json", **(headers or {})}
         return self.transport.request(method, self._bulk_url + path, headers=headers, **keywords)
 
@@ -128,7 +124,7 @@ class Eloqua:
             raise Refused(ELOQUA, "POST", "/auth/oauth2/token", 200, problem="the answer holds no token") from None
 
 
-def _object(method: str, path: str, response: requests.Response) -> dict[str, Any]:
+def _object(method: str, path: str, response: Response) -> dict[str, Any]:
     document = response.json()
     if not isinstance(document, dict):  # "Not authenticated." comes with 200 here too when a user is disabled (2.2)
         template = re.sub("[0-9]+", "{id}", path)
