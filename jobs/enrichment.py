@@ -289,7 +289,7 @@ class Fill(EnrichmentStep):
             created=CREATED,
             updated=UPDATED,
         )
-        return syncs.import_table(self.bulk, what, rows, self.folder, f"Fill.{name}", self.progress())
+        return syncs.import_table(self.bulk, what, rows, self.parts(name), self.progress())
 
     def _created(self, created: int, outcomes: list[syncs.Outcome]) -> str:
         """Find the records that the import created, because theirs vanished after the export, and say so."""

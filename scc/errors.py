@@ -9,6 +9,7 @@ SccError
 ├─ SafetyStop         look at the input: the process wanted to change too many records
 ├─ LeaseHeld          another run of this process is writing; it goes on, this one ends
 ├─ LeaseLost          this run was paused or cut off for too long; run it again
+├─ Superseded         another slot's run wrote meanwhile; run it again, it reads and decides anew
 ├─ Unaccounted        look at the receipt: what the remote system reports does not add up, or it changed too much
 ├─ DryRunWrite        a mistake in SCC: a rehearsal tried to change something
 └─ BrokenStep         a mistake in SCC: a step could not even be planned
@@ -80,6 +81,18 @@ class LeaseLost(SccError):
     """Too little is left of this run's lease to send a change safely."""
 
     exit_code = 75
+
+
+class Superseded(SccError):
+    """What a slot had read is older than what another slot's run wrote since."""
+
+    exit_code = 75
+
+    def __init__(self, slot: str):
+        super().__init__(
+            f"while slot {slot} waited, another slot's run wrote: nothing was changed from the older read; run the slot "
+            "again, it reads anew"
+        )
 
 
 class Unaccounted(SccError):

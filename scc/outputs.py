@@ -93,6 +93,16 @@ def _patiently(path: Path, look: Callable[[], T]) -> T:
     raise AssertionError("unreachable")
 
 
+def names(folder: Path) -> list[str]:
+    """The names in a folder; none when it is not there. Raises VolumeUnavailable."""
+    try:
+        return os.listdir(folder)  # noqa: PTH208 (names suffice)
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise unavailable(folder, error) from None
+
+
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
     """Name what cannot be read, and what to do about it, when an output fails us."""
@@ -126,6 +136,14 @@ def replacing(path: Path) -> Iterator[Path]:
         raise cannot_write(path.parent, error) from None
     finally:
         _discard(temporary)
+
+
+def remove(path: Path) -> None:
+    """Remove a file of ours, if it is still there. Raises ConfigError or VolumeUnavailable."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise cannot_write(path.parent, error) from None
 
 
 def _discard(temporary: Path) -> None:

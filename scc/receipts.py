@@ -1,11 +1,13 @@
 """What a write did: counts that add up, and the rejected rows with their reasons beside them."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 from scc.errors import Unaccounted
-from scc.outputs import JsonTarget
+from scc.outputs import JsonTarget, read_bytes
 from scc.tables import Schema
 
 # the rows a step could not write: ids and reason codes, beside its receipt
@@ -37,6 +39,15 @@ class Counts:
     def rejected_share(self) -> float:
         """Rejected records by planned ones, 0 to 1."""
         return self.rejected / self.planned if self.planned else 0.0
+
+
+def is_receipt(path: Path) -> bool:
+    """Whether a JSON file is a receipt: then what it counts has happened."""
+    try:
+        document = json.loads(read_bytes(path))
+    except ValueError:
+        return False
+    return isinstance(document, dict) and "planned" in document and document.get("outcome") in ("done", "partly")
 
 
 class Receipt(JsonTarget):

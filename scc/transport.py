@@ -113,6 +113,11 @@ class _Fault(Exception):
     retry_after: float = 0.0
 
 
+# these prepare or tidy up what is ours, and change no record
+STAGING = {
+    *("export definition", "export definition deleted", "import definition", "import definition deleted"),
+    "upload",
+}
 RETRIED = {429, 502, 503, 504}
 # what the operator should make of a status, where the standard "was refused" is not enough
 PROBLEMS = {
@@ -130,12 +135,19 @@ class Transport(requests.Session):
 
     bases: (base URL, system) pairs; a request to any other place is not sent.
     lease_check: called before every request that may change something; raises when too little of the lease is left.
+    before_change: called before the first request that may change a record.
     """
 
-    def __init__(self, dry_run: bool = False, lease_check: Callable[[], None] = lambda: None):
+    def __init__(
+        self,
+        dry_run: bool = False,
+        lease_check: Callable[[], None] = lambda: None,
+        before_change: Callable[[], None] = lambda: None,
+    ):
         super().__init__()
         self.dry_run = dry_run
         self.lease_check = lease_check
+        self._before_change: Callable[[], None] | None = before_change
         self.bases: list[tuple[str, str]] = []
         self.own_exports: set[str] = set()
         self.calls: Counter[tuple[str, str, str]] = Counter()
@@ -161,6 +173,9 @@ class Transport(requests.Session):
         reads = route.reads(body, self) or self._drops_own_export(route, url)
         if self.dry_run and not reads:
             raise DryRunWrite(f"a dry run may not call {route.system}: {method} {route.path}; nothing was sent")
+        if not reads and route.operation not in STAGING and self._before_change:
+            self._before_change()
+            self._before_change = None
         keywords["allow_redirects"] = False  # a redirect would carry the Authorization header to another place
         response = self._until_done(route, url, method == "GET" or idempotent, reads, keywords)
         if route.operation == "export definition":

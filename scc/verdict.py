@@ -8,7 +8,16 @@ failure that matters most, and `outcome=partly` when records were rejected withi
 import os
 from pathlib import Path
 
-from scc.errors import ConfigError, LeaseHeld, LeaseLost, SafetyStop, SccError, Unavailable, VolumeUnavailable
+from scc.errors import (
+    ConfigError,
+    LeaseHeld,
+    LeaseLost,
+    SafetyStop,
+    SccError,
+    Superseded,
+    Unavailable,
+    VolumeUnavailable,
+)
 
 # most in need of a person first; an error that is not listed keeps Luigi's own code, and outranks "run again later"
 ORDER: list[type[SccError] | None] = [
@@ -18,6 +27,7 @@ ORDER: list[type[SccError] | None] = [
     Unavailable,
     VolumeUnavailable,
     LeaseLost,
+    Superseded,
     LeaseHeld,
 ]
 

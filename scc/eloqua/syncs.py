@@ -1,7 +1,8 @@
 """Exports and imports that go on where a killed run stopped.
 
 What a run needs for that lies beside the step's output: the definition's uri before its sync is asked for, the sync's uri
-the moment it is known, and for an import which rows it holds, and in the end what became of them.
+the moment it is known, and for an import which rows it holds, and in the end what became of them. While the outcome of an
+import is open, `<outputs>/<process>/unfinished/` points to it, for the next run of whatever slot to account for.
 """
 
 import json
@@ -14,7 +15,7 @@ from typing import Any
 from scc.config import eloqua as settings
 from scc.eloqua.bulk import Bulk, Definition, SyncFailed, SyncPostponed, counts, elq_code
 from scc.errors import Refused, Unaccounted, Unavailable
-from scc.outputs import JsonTarget
+from scc.outputs import JsonTarget, names, remove
 from scc.tables import Table
 
 log = logging.getLogger(__name__)
@@ -101,7 +102,7 @@ def _read(bulk: Bulk, sync: str, columns: Mapping[str, str], table: Table, progr
 
 def _forget(bulk: Bulk, state: JsonTarget) -> None:
     bulk.delete_definition(state.read()["definition"])
-    state.path.unlink()
+    remove(state.path)
 
 
 @dataclass(frozen=True)
@@ -122,8 +123,10 @@ class Import:
         return list(self.definition["fields"])
 
     @property
-    def identifier(self) -> str:
-        return str(self.definition["identifierFieldName"])
+    def accounting(self) -> dict[str, str]:
+        """What a later run needs to know to count this import's outcome."""
+        identifier = str(self.definition["identifierFieldName"])
+        return {"created": self.created, "updated": self.updated, "identifier": identifier}
 
 
 @dataclass
@@ -153,29 +156,72 @@ class Outcome:
             self.rejects.append(rejects)
 
 
-def import_table(bulk: Bulk, what: Import, rows: Table, folder: Path, name: str, progress: Progress) -> Outcome:
+@dataclass(frozen=True)
+class Parts:
+    """Where an import keeps what it knows: <name>.part-0001.json and so on in folder, pointed to from unfinished.
+
+    unfinished: a folder beside the slots, so that runs of other slots find what this one leaves.
+    """
+
+    folder: Path
+    name: str
+    unfinished: Path
+
+    def state(self, number: int) -> JsonTarget:
+        return JsonTarget(self.folder / f"{self.name}.part-{number:04}.json")
+
+    def pointer(self, state: JsonTarget) -> JsonTarget:
+        place = state.path.relative_to(self.unfinished.parent)
+        return JsonTarget(self.unfinished / "+".join(place.parts))
+
+
+def import_table(bulk: Bulk, what: Import, rows: Table, parts: Parts, progress: Progress) -> Outcome:
     """Import a table's rows, in its order, in parts of one sync each; finished parts are not sent again.
 
-    Each part leaves <name>.part-0001.json in folder, with its rejected rows beside it. Raises Unaccounted when Eloqua's
-    counts do not add up to the rows sent, and what Bulk raises.
+    The rejected rows of a part lie beside its state. Raises Unaccounted when Eloqua's counts do not add up to the rows
+    sent, and what Bulk raises.
     """
     total = Outcome()
     position, number = 0, 1
     while True:
-        state = JsonTarget(folder / f"{name}.part-{number:04}.json")
-        rejects = Table(folder / f"{name}.part-{number:04}.rejects.parquet", REJECTS)
+        state = parts.state(number)
         result = state.read().get("result") if state.exists() else None
         if result is None:
-            result = _import_part(bulk, what, _Posts(rows, what.columns, position), state, rejects, progress)
+            result = _import_part(bulk, what, _Posts(rows, what.columns, position), state, parts.pointer(state), progress)
             if result is None:
                 return total
-        total.add(result, rejects)
+        total.add(result, _rejects(state))
         position += result["rows"]
         number += 1
 
 
+def settle(bulk: Bulk, unfinished: Path, progress: Progress) -> None:
+    """Account for the imports that earlier runs, of whatever slot, asked for and left behind.
+
+    One whose sync was never asked for, or failed, is forgotten: its rows are still where they were, and are read again.
+    Raises Unaccounted as import_table does, once.
+    """
+    for name in sorted(names(unfinished)):
+        pointer = JsonTarget(unfinished / name)
+        state = JsonTarget(unfinished.parent / pointer.read()["state"])
+        if state.exists() and "result" not in state.read():
+            log.info("settling the import that an earlier run left: %s", state.path.name)
+            sync = _earlier_sync(bulk, state)
+            try:
+                if sync:
+                    _finish_part(bulk, state, sync, progress)
+                else:
+                    _forget(bulk, state)
+            except (SyncFailed, SyncPostponed) as error:
+                log.warning("the import that an earlier run left has failed: %s", error)
+            except Unaccounted:
+                remove(pointer.path)
+                raise
+        remove(pointer.path)
+
+
 def _import_part(
-    bulk: Bulk, what: Import, posts: "_Posts", state: JsonTarget, rejects: Table, progress: Progress
+    bulk: Bulk, what: Import, posts: "_Posts", state: JsonTarget, pointer: JsonTarget, progress: Progress
 ) -> dict[str, Any] | None:
     """Send one part, or settle one that an earlier run sent; None when no row is left."""
     sync = _earlier_sync(bulk, state) if state.exists() and "rows" in state.read() else None
@@ -185,7 +231,15 @@ def _import_part(
         staged = _stage(bulk, what, posts, state, progress)
         if staged is None:
             return None
+        pointer.write({"state": str(state.path.relative_to(pointer.path.parent.parent))})
         sync = _ask(bulk, staged)
+    result = _finish_part(bulk, state, sync, progress)
+    remove(pointer.path)
+    return result
+
+
+def _finish_part(bulk: Bulk, state: JsonTarget, sync: str, progress: Progress) -> dict[str, Any]:
+    """Wait for a part's sync, and record in its state what became of the rows."""
     known = {**state.read(), "sync": sync}
     state.write(known)
     try:
@@ -193,10 +247,14 @@ def _import_part(
     except (SyncFailed, SyncPostponed):
         _forget(bulk, state)  # the next run sends these rows again, which is idempotent
         raise
-    result = {"began": known["defined_at"], **_account(bulk, what, sync, status, known["rows"], rejects)}
+    result = {"began": known["defined_at"], **_account(bulk, known, status, _rejects(state))}
     state.write({**known, "result": result})
     bulk.delete_definition(known["definition"])
     return result
+
+
+def _rejects(state: JsonTarget) -> Table:
+    return Table(state.path.with_suffix(".rejects.parquet"), REJECTS)
 
 
 def _stage(bulk: Bulk, what: Import, posts: "_Posts", state: JsonTarget, progress: Progress) -> Definition | None:
@@ -208,7 +266,7 @@ def _stage(bulk: Bulk, what: Import, posts: "_Posts", state: JsonTarget, progres
         return None
     for left in reversed(range(TRIES)):
         definition = bulk.define(what.parent, what.definition)
-        known = {"definition": definition.uri, "defined_at": definition.created_at}
+        known = {"definition": definition.uri, "defined_at": definition.created_at, **what.accounting}
         state.write(known)
         rows = 0
         try:
@@ -226,14 +284,14 @@ def _stage(bulk: Bulk, what: Import, posts: "_Posts", state: JsonTarget, progres
     raise AssertionError("unreachable")
 
 
-def _account(bulk: Bulk, what: Import, sync: str, status: str, sent: int, rejects: Table) -> dict[str, Any]:
+def _account(bulk: Bulk, part: Mapping[str, Any], status: str, rejects: Table) -> dict[str, Any]:
     """Read logs and rejects of a finished import sync, and make them add up."""
-    lines = bulk.logs(sync)
-    totals = counts(lines)
+    sync, sent = part["sync"], part["rows"]
+    totals = counts(bulk.logs(sync))
     rejected = 0
     if status != "success":
-        rejected = _keep_rejects(bulk, what, sync, rejects)
-    created, updated = totals.get(what.created, 0), totals.get(what.updated, 0)
+        rejected = _keep_rejects(bulk, part["identifier"], sync, rejects)
+    created, updated = totals.get(part["created"], 0), totals.get(part["updated"], 0)
     staged = totals.get("ELQ-00130", sent)
     log.info("import %s: %s rows sent, %s updated, %s created, %s rejected", sync, sent, updated, created, rejected)
     if staged != sent or created + updated + rejected != sent:
@@ -244,13 +302,13 @@ def _account(bulk: Bulk, what: Import, sync: str, status: str, sent: int, reject
     return {"rows": sent, "created": created, "updated": updated, "rejected": rejected, "sync": sync}
 
 
-def _keep_rejects(bulk: Bulk, what: Import, sync: str, table: Table) -> int:
+def _keep_rejects(bulk: Bulk, identifier: str, sync: str, table: Table) -> int:
     import pyarrow as pa
 
     count = 0
     with table.writer() as write:
         for page in _in_pages(bulk.rejects(sync), 1000):
-            identifiers = [str(reject["fieldValues"].get(what.identifier, "")) for reject in page]
+            identifiers = [str(reject["fieldValues"].get(identifier, "")) for reject in page]
             codes = [elq_code(reject) for reject in page]
             write(pa.RecordBatch.from_pydict({"identifier": identifiers, "code": codes}))
             count += len(page)

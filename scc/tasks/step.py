@@ -13,7 +13,9 @@ from typing import Any
 import luigi
 
 from scc import outputs, verdict
+from scc.catching_up import Slot
 from scc.config import eloqua_credentials, salesforce_credentials
+from scc.eloqua import syncs
 from scc.eloqua.bulk import Bulk
 from scc.eloqua.client import Eloqua
 from scc.errors import BrokenStep, ConfigError, LeaseHeld, SccError
@@ -27,6 +29,7 @@ from scc.transport import Transport
 log = logging.getLogger(__name__)
 
 SLOT = "%Y-%m-%dT%H%M"
+UNFINISHED = "unfinished"
 
 
 class Step(luigi.Task):
@@ -92,11 +95,18 @@ class Step(luigi.Task):
         show = getattr(self, "set_status_message", None)  # Luigi lends it while the step runs
         return lambda text: show(text) if show else None
 
+    def parts(self, name: str = "") -> syncs.Parts:
+        """Where an import of this step keeps what it knows; name: of a second one."""
+        return syncs.Parts(self.folder, self._name(name), outputs.root() / self.process / UNFINISHED)
+
     def complete(self) -> bool:
-        """Whether the output is there; an error that keeps us from knowing reaches the verdict, which Luigi does not tell."""
+        """Whether the output is there, and may still be worked from: see scc/catching_up.py. Receipts never grow too old.
+
+        An error that keeps us from knowing reaches the verdict, which Luigi does not tell.
+        """
         try:
             with _explained():
-                return super().complete()
+                return super().complete() and not self._superseded()
         except SccError as error:
             verdict.failed(error)
             raise
@@ -109,6 +119,11 @@ class Step(luigi.Task):
     def on_failure(self, exception: BaseException) -> str:
         """What luigid shows of a failure, and keeps in its database."""
         return runtime.explained(exception)
+
+    def _superseded(self) -> bool:
+        if self.dry_run or isinstance(self.output(), Receipt):
+            return False
+        return _slot(outputs.root() / self.process, f"{self.slot:{SLOT}}").is_superseded()
 
     def _name(self, name: str = "") -> str:
         return f"{type(self).__name__}.{name}" if name else type(self).__name__
@@ -135,16 +150,34 @@ def _explained() -> Iterator[None]:
 class Process(Step, luigi.WrapperTask):
     """A whole process: what `luigi --module jobs.x X` names. Done when all the steps it requires are."""
 
+    def _superseded(self) -> bool:
+        return False  # its steps say so themselves
+
 
 class Run:
     """What the steps of one process share within one process of the operating system: the lease, one login per system."""
 
     def __init__(self, process: str, dry_run: bool, slot: str):
-        folder = outputs.root() / process / "lease"
-        self._lease = (
-            None if dry_run else Lease(folder, process, slot)
-        )  # a rehearsal changes nothing, and hinders nobody
-        self.transport = Transport(dry_run, self._lease.check if self._lease else lambda: None)
+        folder = outputs.root() / process
+        self._lease: Lease | None = None
+        if dry_run:  # a rehearsal changes nothing, and hinders nobody
+            self.transport = Transport(dry_run)
+            return
+        lease = self._lease = Lease(folder / "lease", process, slot)
+        self.transport = Transport(
+            lease_check=lease.check, before_change=lambda: _slot(folder, slot).mark_write(lease.number)
+        )
+        try:
+            self._catch_up(folder, _slot(folder, slot), lease.number)
+        except BaseException:
+            lease.release()
+            raise
+
+    def _catch_up(self, folder: Path, slot: Slot, number: int) -> None:
+        """Before anything is read: account for what earlier runs left, and put aside what is too old to write from."""
+        if outputs.names(folder / UNFINISHED):
+            syncs.settle(self.bulk, folder / UNFINISHED, log.info)
+        slot.begin(number)
 
     @functools.cached_property
     def bulk(self) -> Bulk:
@@ -162,6 +195,7 @@ class Run:
             self._lease.release()
 
 
+_slot = functools.cache(Slot)  # one for each slot: it remembers what Luigi was told
 _runs: dict[tuple[str, bool, int], Run | LeaseHeld] = {}
 
 
@@ -189,3 +223,4 @@ def end_runs() -> None:
         run = _runs.pop(key)
         if isinstance(run, Run):
             run.end()
+    _slot.cache_clear()

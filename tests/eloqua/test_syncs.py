@@ -11,7 +11,7 @@ import pytest
 
 from scc.eloqua.bulk import Bulk, SyncFailed, SyncPostponed
 from scc.eloqua.client import Eloqua
-from scc.eloqua.syncs import Import, Outcome, export, import_table
+from scc.eloqua.syncs import Import, Outcome, Parts, export, import_table
 from scc.errors import Refused, Unaccounted, Unavailable
 from scc.tables import Table
 from scc.transport import Transport
@@ -302,7 +302,7 @@ def filled(folder: Path, rows: list[dict[str, str]]) -> Table:
 
 
 def run_import(bulk: Bulk, plan: Table, folder: Path, progress: Callable[[str], None] = lambda text: None) -> Outcome:
-    return import_table(bulk, FILL, plan, folder, "Fill", progress)
+    return import_table(bulk, FILL, plan, Parts(folder, "Fill", folder / "unfinished"), progress)
 
 
 def staged(instance: Instance, sync: str) -> list[dict[str, str]]:
