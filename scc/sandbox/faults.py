@@ -30,6 +30,7 @@ WHATS = {
     "status": "answer `status`, with `retry_after` (seconds) and `body` (text or JSON) if given, and no effect",
     "reset_before": "TCP reset, no effect",
     "reset_after": "effect, then TCP reset",
+    "silence_before": "no effect and no answer: the connection stays open until the client gives up",
     "silence": "effect, then no answer at all: the connection stays open until the client gives up",
     "drip": "effect, then the body at `rate` bytes a second",
     "truncate": "effect, then half of the body and a closed connection, though Content-Length says the whole",

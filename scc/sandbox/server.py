@@ -192,7 +192,7 @@ class Server:
             await asyncio.sleep(wait)
         if fault is None:
             return await self._loop.run_in_executor(self._threads, self._handle, request)
-        if fault.what == "reset_before":
+        if fault.what in ("reset_before", "silence_before"):
             return None
         if fault.what == "status":
             return fault.response()
@@ -220,7 +220,7 @@ class Server:
             return failure.response
 
     async def _leave_unanswered(self, incoming: HTTPServerRequest, fault: Fault | None) -> None:
-        if fault is None or fault.what != "silence":
+        if fault is None or fault.what not in ("silence_before", "silence"):
             return reset(incoming)
         gone, connection = asyncio.Event(), tornado_connection(incoming)
         connection.set_close_callback(gone.set)
