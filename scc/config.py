@@ -51,6 +51,11 @@ class salesforce(luigi.Config):
     """[salesforce] in luigi.cfg."""
 
     api_version = luigi.Parameter(default="62.0", description="REST API version, below the newest of the org")
+    first_poll = luigi.FloatParameter(default=1.0, description="seconds before a job is asked for the first time")
+    longest_poll = luigi.FloatParameter(default=30.0, description="seconds between two questions at most")
+    job_deadline = luigi.FloatParameter(default=7200.0, description="seconds one job may take")
+    records_per_call = luigi.IntParameter(default=200, description="records of one collections call, at most 200")
+    job_rows = luigi.IntParameter(default=50_000, description="rows of one job; at most 100 MB of CSV")
 
 
 class lease(luigi.Config):

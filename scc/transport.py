@@ -40,13 +40,14 @@ SHORTEST_TRY = 0.1  # seconds
 
 @dataclass(frozen=True)
 class Route:
-    """One request SCC may make. path: a template whose {} stand for one segment each."""
+    """One request SCC may make. path: a template whose {} stand for one segment each. answers: what a 2xx has to be."""
 
     system: str
     method: str
     path: str
     operation: str
     reads: Callable[[Any, "Transport"], bool]
+    answers: str = "json"  # "csv", or "nothing": an empty body is a whole answer
 
     @property
     def pattern(self) -> re.Pattern[str]:
@@ -90,6 +91,13 @@ ROUTES = [
     Route(ELOQUA, "POST", "/customObjects/{id}/imports", "import definition", _never),
     Route(ELOQUA, "POST", "/customObjects/{id}/imports/{id}/data", "upload", _never),
     Route(ELOQUA, "DELETE", "/customObjects/{id}/imports/{id}", "import definition deleted", _never),
+    Route(ELOQUA, "GET", "/data/contacts", "contact search", _always),
+    Route(ELOQUA, "GET", "/contacts/fields", "fields", _always),
+    Route(ELOQUA, "POST", "/contacts/imports", "import definition", _never),
+    Route(ELOQUA, "POST", "/contacts/imports/{id}/data", "upload", _never),
+    Route(ELOQUA, "DELETE", "/contacts/imports/{id}", "import definition deleted", _never),
+    Route(ELOQUA, "POST", "/activities/exports", "export definition", _without_sync_actions),
+    Route(ELOQUA, "DELETE", "/activities/exports/{id}", "export definition deleted", _never),
     Route(ELOQUA, "GET", "/syncs", "recent syncs", _always),
     Route(ELOQUA, "POST", "/syncs", "sync", _of_own_export),
     Route(ELOQUA, "GET", "/syncs/{id}", "poll", _always),
@@ -100,6 +108,13 @@ ROUTES = [
     Route(SALESFORCE, "GET", "/services/data/{version}/query", "query", _always),
     Route(SALESFORCE, "GET", "/services/data/{version}/query/{locator}", "query page", _always),
     Route(SALESFORCE, "POST", "/services/data/{version}/composite", "composite query", _only_queries),
+    Route(SALESFORCE, "GET", "/services/data/{version}/sobjects/{object}/describe", "describe", _always),
+    Route(SALESFORCE, "PATCH", "/services/data/{version}/composite/sobjects", "records updated", _never),
+    Route(SALESFORCE, "POST", "/services/data/{version}/jobs/ingest", "job created", _never),
+    Route(SALESFORCE, "PUT", "/services/data/{version}/jobs/ingest/{id}/batches", "job filled", _never, "nothing"),
+    Route(SALESFORCE, "PATCH", "/services/data/{version}/jobs/ingest/{id}", "job closed", _never),
+    Route(SALESFORCE, "GET", "/services/data/{version}/jobs/ingest/{id}", "job polled", _always),
+    Route(SALESFORCE, "GET", "/services/data/{version}/jobs/ingest/{id}/{results}", "job results", _always, "csv"),
 ]
 
 
@@ -116,7 +131,7 @@ class _Fault(Exception):
 # these prepare or tidy up what is ours, and change no record
 STAGING = {
     *("export definition", "export definition deleted", "import definition", "import definition deleted"),
-    "upload",
+    *("upload", "job created", "job filled"),
 }
 RETRIED = {429, 502, 503, 504}
 # what the operator should make of a status, where the standard "was refused" is not enough
@@ -240,7 +255,7 @@ class Transport(requests.Session):
             raise _Fault(error, passing=True, never_arrived=never_arrived) from None
         if response.status_code >= 300:
             raise _refusal(route, response)
-        if not _whole(response):
+        if not _whole(response, route.answers):
             problem = "the answer is not whole, or not what was asked for"
             error = Unavailable(route.system, route.method, route.path, response.status_code, problem=problem)
             raise _Fault(error, passing=True)
@@ -328,13 +343,15 @@ def _never_arrived(error: Exception) -> bool:
     return isinstance(cause, urllib3.exceptions.NewConnectionError | ssl.SSLCertVerificationError)
 
 
-def _whole(response: requests.Response) -> bool:
-    """Whether a 2xx is what we asked for: JSON to its end, or nothing where nothing is due.
+def _whole(response: requests.Response, answers: str) -> bool:
+    """Whether a 2xx is what we asked for: JSON to its end, CSV, or nothing where nothing is due.
 
     The document is kept for `response.json()`: a page of 50,000 rows is parsed once.
     """
     if not response.content:
-        return response.status_code == 204 or response.request.method == "DELETE"
+        return response.status_code == 204 or response.request.method == "DELETE" or answers != "json"
+    if answers == "csv":  # its end is nowhere marked: whoever reads it counts the rows
+        return "csv" in response.headers.get("Content-Type", "")
     if "json" not in response.headers.get("Content-Type", ""):
         return False  # the page of a proxy or of a maintenance window
     try:

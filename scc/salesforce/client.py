@@ -8,16 +8,17 @@ import base64
 import functools
 import itertools
 import logging
+import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from urllib.parse import quote_plus
 
 from scc.config import SalesforceCredentials, checked_url
 from scc.config import salesforce as settings
 from scc.errors import ConfigError, Refused, Unavailable
 from scc.salesforce import soql
-from scc.transport import SALESFORCE, Transport
+from scc.transport import SALESFORCE, Response, Transport
 
 if TYPE_CHECKING:
     from simple_salesforce import Salesforce as Library
@@ -26,8 +27,26 @@ log = logging.getLogger(__name__)
 
 # subrequests of one composite call that may be queries (salesforce.md 2.1)
 QUERIES_PER_CALL = 5
+# A Lead's owner stays (the default is TRUE), and a duplicate rule that only warns lets the record pass (2.3, 2.5)
+WRITE_HEADERS = {"Sforce-Auto-Assign": "FALSE", "Sforce-Duplicate-Rule-Header": "allowSave=true"}
 T = TypeVar("T")
 Row = dict[str, Any]
+
+
+class Described(NamedTuple):
+    """What this user may do with a field. length: of a text, 0 for others."""
+
+    name: str
+    kind: str
+    length: int
+    updateable: bool
+
+
+class Verdict(NamedTuple):
+    """What became of one record. code: "" when it was written, else Salesforce's error code."""
+
+    record_id: str
+    code: str = ""
 
 
 class Salesforce:
@@ -46,16 +65,23 @@ class Salesforce:
         yield from self._paged(page)
 
     def lookup(
-        self, from_object: str, fields: Sequence[str], key: str, values: Iterable[str], condition: str = ""
+        self,
+        from_object: str,
+        fields: Sequence[str],
+        key: str,
+        values: Iterable[str],
+        condition: str = "",
+        room: int = soql.URL_BYTES,
     ) -> Iterator[Row]:
         """Yield the records whose key is one of values (distinct, any number), in chunks by POST.
 
-        condition: a further one, see soql.parenthesised. The iterator only ends well when every chunk was answered whole,
-        so that a value that did not come back is really not there for this user.
+        condition: a further one, see soql.parenthesised. room: bytes of one statement, URL-encoded.
+        The iterator only ends well when every chunk was answered whole, so that a value that did not
+        come back is really not there for this user.
         """
         extra = soql.parenthesised(condition)
         frame = quote_plus(soql.select(fields, from_object, soql.one_of(key, ["x"]), extra))
-        for calls in _grouped(soql.chunks(values, soql.URL_BYTES - len(frame)), QUERIES_PER_CALL):
+        for calls in _grouped(soql.chunks(values, room - len(frame)), QUERIES_PER_CALL):
             statements = [soql.select(fields, from_object, soql.one_of(key, chunk), extra) for chunk in calls]
             for page in self._composite(statements):
                 yield from self._paged(page)
@@ -72,6 +98,52 @@ class Salesforce:
                 f"Salesforce refuses the query of this configuration ({error.code}): check the object, the fields, the "
                 "condition, and that the user may see them"
             ) from None
+
+    def describe(self, name: str) -> dict[str, Described]:
+        """The fields of an object by name in small letters; those hidden from this user are absent (8)."""
+        answer: Any = self._calling(lambda library: library.restful(f"sobjects/{name}/describe"))
+        try:
+            return {
+                field["name"].lower(): Described(
+                    field["name"], field["type"], int(field.get("length") or 0), field["updateable"] is True
+                )
+                for field in answer["fields"]
+            }
+        except (KeyError, TypeError, AttributeError):
+            path = "/services/data/{version}/sobjects/{object}/describe"
+            raise Refused(SALESFORCE, "GET", path, 200, problem="the answer describes no fields") from None
+
+    def update(self, name: str, records: Sequence[Mapping[str, Any]]) -> list[Verdict]:
+        """Update records of one object, each with its `Id`, and say what became of each, in their order.
+
+        At most [salesforce] records_per_call, which are 200 (2.1). One that is refused does not keep the others from
+        being written. Safe to repeat: the same values again.
+        """
+        document = {
+            "allOrNone": False,
+            "records": [
+                {"attributes": {"type": name}, "id": record["Id"], **{k: v for k, v in record.items() if k != "Id"}}
+                for record in records
+            ],
+        }
+        answer = self._calling(
+            lambda library: library.restful(
+                "composite/sobjects", method="PATCH", json=document, headers=WRITE_HEADERS, idempotent=True
+            )
+        )
+        if not isinstance(answer, list) or len(answer) != len(records):
+            path = "/services/data/{version}/composite/sobjects"
+            raise Unavailable(SALESFORCE, "PATCH", path, 200, problem="verdicts are missing")
+        return [
+            Verdict(str(record["Id"]), "" if part.get("success") is True else _row_code(part))
+            for record, part in zip(records, answer, strict=True)
+        ]
+
+    def call(self, method: str, path: str, **keywords: Any) -> Response:
+        """One call below /services/data/{version}/, for what the library does in a way that is not ours (5.5)."""
+        return self._calling(
+            lambda library: library._call_salesforce(method, library.base_url + path, name=path, **keywords)
+        )
 
     def _paged(self, page: Any) -> Iterator[Row]:
         seen = 0
@@ -173,6 +245,18 @@ class Salesforce:
 
 def _bad_page(problem: str) -> Refused:
     return Refused(SALESFORCE, "GET", "/services/data/{version}/query", 200, problem=problem)
+
+
+def _row_code(part: Mapping[str, Any]) -> str:
+    """The error code of a refused record."""
+    errors = part.get("errors") or [{}]
+    return error_code(str(errors[0].get("statusCode")))
+
+
+def error_code(text: str) -> str:
+    """The code that a text starts with ("CODE:message:fields --"); "no code" where there is none, because it is shown."""
+    found = re.match(r"[A-Z][A-Z_0-9]{2,60}(?![A-Za-z])", text)
+    return found[0] if found else "no code"
 
 
 def _next_page(url: str, library: "Library") -> Any:

@@ -8,6 +8,8 @@ from urllib.parse import quote_plus
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*(\.[A-Za-z][A-Za-z0-9_]*)*")
 # of the 16,384 that URI and headers may have together; the rest is left to the token and the other headers
 URL_BYTES = 12_000
+# of the 100,000 characters of a statement; one in the body of a composite call is under no other limit (2.1, 2.2)
+STATEMENT_BYTES = 90_000
 _ALPHABET = string.ascii_uppercase + "012345"
 
 

@@ -3,6 +3,7 @@
 import datetime as dt
 import email.utils
 import gzip
+import json
 import logging
 import random
 import re
@@ -17,6 +18,7 @@ import requests
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from requests import PreparedRequest
 
 from scc.errors import DryRunWrite, LeaseLost, Refused, RemoteError, SccError, Unavailable
 from scc.transport import ELOQUA, ROUTES, SALESFORCE, Transport
@@ -478,6 +480,9 @@ LISTED_READS = [
     (ELOQUA, "GET", "/customObjects", None),
     (ELOQUA, "GET", "/customObjects/9/fields", None),
     (ELOQUA, "POST", "/customObjects/9/exports", EXPORT),
+    (ELOQUA, "GET", "/data/contacts", None),
+    (ELOQUA, "GET", "/contacts/fields", None),
+    (ELOQUA, "POST", "/activities/exports", EXPORT),
     (ELOQUA, "GET", "/syncs", None),
     (ELOQUA, "GET", "/syncs/7", None),
     (ELOQUA, "GET", "/syncs/7/data", None),
@@ -487,6 +492,9 @@ LISTED_READS = [
     (SALESFORCE, "GET", "/services/data/v62.0/query", None),
     (SALESFORCE, "GET", "/services/data/v62.0/query/0r8xx-2000", None),
     (SALESFORCE, "POST", "/services/data/v62.0/composite", {"compositeRequest": [QUERY, QUERY]}),
+    (SALESFORCE, "GET", "/services/data/v62.0/sobjects/Lead/describe", None),
+    (SALESFORCE, "GET", "/services/data/v62.0/jobs/ingest/750", None),
+    (SALESFORCE, "GET", "/services/data/v62.0/jobs/ingest/750/failedResults", None),
 ]
 WRITES = [
     (ELOQUA, "POST", "/customObjects/9/exports", {**EXPORT, "syncActions": [{"action": "add"}]}),
@@ -494,6 +502,11 @@ WRITES = [
     (ELOQUA, "POST", "/customObjects/9/imports/4/data", [{"Id": "1"}]),
     (ELOQUA, "DELETE", "/customObjects/9/imports/4", None),
     (ELOQUA, "DELETE", "/customObjects/9/exports/3", None),
+    (ELOQUA, "POST", "/activities/exports", {**EXPORT, "syncActions": [{"action": "add"}]}),
+    (ELOQUA, "DELETE", "/activities/exports/3", None),
+    (ELOQUA, "POST", "/contacts/imports", EXPORT),
+    (ELOQUA, "POST", "/contacts/imports/4/data", [{"Email": "jane@example.com"}]),
+    (ELOQUA, "DELETE", "/contacts/imports/4", None),
     (ELOQUA, "POST", "/syncs", {"syncedInstanceUri": "/customObjects/9/imports/4"}),
     (ELOQUA, "POST", "/syncs", {"syncedInstanceUri": "/customObjects/9/exports/3"}),
     (ELOQUA, "POST", "/syncs", None),
@@ -506,6 +519,10 @@ WRITES = [
     ),
     (SALESFORCE, "POST", "/services/data/v62.0/composite", {"compositeRequest": []}),
     (SALESFORCE, "POST", "/services/data/v62.0/composite", None),
+    (SALESFORCE, "PATCH", "/services/data/v62.0/composite/sobjects", {"records": []}),
+    (SALESFORCE, "POST", "/services/data/v62.0/jobs/ingest", {"object": "Lead", "operation": "update"}),
+    (SALESFORCE, "PUT", "/services/data/v62.0/jobs/ingest/750/batches", None),
+    (SALESFORCE, "PATCH", "/services/data/v62.0/jobs/ingest/750", {"state": "UploadComplete"}),
 ]
 HOSTS = {ELOQUA: ELOQUA_HOST, SALESFORCE: SALESFORCE_HOST}
 
@@ -516,8 +533,15 @@ def rehearsal(http: RequestsMock, lease_check: Callable[[], None] = lambda: None
     for system, host in HOSTS.items():
         transport.add_base(system, host)
         for method in ("GET", "POST", "DELETE"):
-            http.add(method, re.compile(re.escape(host)), json={"uri": "/customObjects/9/exports/12"})
+            http.add_callback(method, re.compile(re.escape(host)), any_answer)
     return transport
+
+
+def any_answer(request: PreparedRequest) -> tuple[int, dict[str, str], str]:
+    """What any call is glad to hear."""
+    if "Results" in str(request.url):
+        return 200, {"Content-Type": "text/csv"}, "Id\n"
+    return 200, {"Content-Type": "application/json"}, json.dumps({"uri": "/customObjects/9/exports/12"})
 
 
 @pytest.mark.parametrize(("system", "method", "path", "body"), LISTED_READS)
@@ -589,7 +613,7 @@ def test_the_lease_is_not_asked_for_a_read(
     transport = Transport(lease_check=lambda: asked.append(None))
     for name, host in HOSTS.items():
         transport.add_base(name, host)
-    http.add(method, HOSTS[system] + path, json={"uri": "/customObjects/9/exports/12"})
+    http.add_callback(method, HOSTS[system] + path, any_answer)
 
     transport.request(method, HOSTS[system] + path, json=body)
 
