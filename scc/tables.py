@@ -4,7 +4,7 @@ Rules are written with Narwhals; DuckDB runs them in bounded memory and spills t
 where they are used: together they cost 118 MiB and half a second (engine.md).
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -101,6 +101,15 @@ class Engine:
 
         with _engines_words(table.path):
             return nw.from_native(self._connection.read_parquet(str(table.path)))
+
+    def read_all(self, tables: Sequence[Table], schema: Schema) -> "nw.LazyFrame[Any]":
+        """Tables of one schema as one lazy frame, which is empty where there is no table."""
+        import narwhals as nw
+
+        if tables:
+            return nw.concat([self.read(table).select(*schema) for table in tables])
+        empty = arrow_schema(schema).empty_table()
+        return nw.from_native(self._connection.from_arrow(empty)).lazy()
 
     def write(self, frame: "nw.LazyFrame[Any]", table: Table) -> None:
         """Run the frame into the table, whole or not at all, in its declared schema.

@@ -66,6 +66,13 @@ class Bulk:
 
     def custom_object_fields(self, object_id: str) -> list[Field]:
         """The fields of a custom object, with the statements that name them in definitions and filters."""
+        return self._fields(f"/customObjects/{object_id}/fields")
+
+    def contact_fields(self) -> list[Field]:
+        """The fields of contacts; the list leaves out what a contact's address has (IsBounced, IsSubscribed)."""
+        return self._fields("/contacts/fields")
+
+    def _fields(self, path: str) -> list[Field]:
         return [
             Field(
                 name=item["name"],
@@ -74,8 +81,12 @@ class Bulk:
                 statement=item["statement"],
                 read_only=item.get("hasReadOnlyConstraint") is True,
             )
-            for item in self._items(f"/customObjects/{object_id}/fields")
+            for item in self._items(path)
         ]
+
+    def contact_count(self) -> int:
+        """How many contacts the database holds."""
+        return self._eloqua.contact_count()
 
     def define(self, parent: str, definition: Mapping[str, Any]) -> Definition:
         """Create an export or import definition below parent ("/customObjects/9/exports").
@@ -83,6 +94,10 @@ class Bulk:
         A definition that was made twice because an answer was lost is a spare one, which Eloqua removes by itself.
         """
         answer = self._eloqua.post(parent, {**RETENTION, **definition}, idempotent=True)
+        if definition.get("importRule") != answer.get("importRule"):
+            # an instance that does not know the rule drops it in silence, and would create records (3.1, 3.4)
+            problem = "the instance does not know importRule, which came with release 26B"
+            raise Refused(ELOQUA, "POST", re.sub("[0-9]+", "{id}", parent), 201, problem=problem)
         return Definition(_uri(answer, parent), str(answer.get("createdAt", "")))
 
     def adopt_export(self, uri: str) -> None:

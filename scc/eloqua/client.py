@@ -13,7 +13,8 @@ from scc.transport import ELOQUA, Response, Transport
 
 log = logging.getLogger(__name__)
 
-BULK_VERSION = "2.0"
+VERSION = "2.0"  # of both APIs
+ONE_CONTACT = {"count": 1, "depth": "minimal"}
 
 
 class Eloqua:
@@ -26,7 +27,7 @@ class Eloqua:
     def __init__(self, transport: Transport, credentials: EloquaCredentials):
         self.transport = transport
         self._credentials = credentials
-        self._bulk_url = ""
+        self._bulk_url = self._rest_url = ""
         self._authorization = ""
         transport.add_base(ELOQUA, credentials.login_url)
 
@@ -50,6 +51,14 @@ class Eloqua:
             if error.status not in (404, 410):
                 raise
 
+    def contact_count(self) -> int:
+        """How many contacts the database holds: the total of a REST search that asks for one of them (eloqua.md 2.1)."""
+        page = _object("GET", "/data/contacts", self._call("GET", "/data/contacts", params=ONE_CONTACT, rest=True))
+        try:
+            return int(page["total"])
+        except (KeyError, TypeError, ValueError):
+            raise Refused(ELOQUA, "GET", "/data/contacts", 200, problem="the answer holds no total") from None
+
     def _call(self, method: str, path: str, **keywords: Any) -> Response:
         if not self._bulk_url:
             self._connect()
@@ -62,9 +71,14 @@ class Eloqua:
         self._connect()
         return self._send(method, path, **keywords)
 
-    def _send(self, method: str, path: str, headers: Mapping[str, str] | None = None, **keywords: Any) -> Response:
+    def _send(
+        self, method: str, path: str, headers: Mapping[str, str] | None = None, *, rest: bool = False, **keywords: Any
+    ) -> Response:
         headers = {"Authorization": self._authorization, "Accept": "application/json", **(headers or {})}
-        return self.transport.request(method, self._bulk_url + path, headers=headers, **keywords)
+        base = self._rest_url if rest else self._bulk_url
+        if not base:
+            raise Refused(ELOQUA, "GET", "/id", 200, problem="the answer names no REST API")
+        return self.transport.request(method, base + path, headers=headers, **keywords)
 
     def _connect(self) -> None:
         self._authorization = f"Bearer {self._token()}" if self._credentials.client_id else self._basic()
@@ -78,11 +92,16 @@ class Eloqua:
         ):  # wrong credentials get a 200 and the text "Not authenticated." (eloqua.md 1.1)
             raise self._rejected()
         try:
-            template = answer["urls"]["apis"]["rest"]["bulk"]
-        except (KeyError, TypeError):
+            templates = answer["urls"]["apis"]["rest"]
+            bulk, rest = templates["bulk"], str(templates.get("standard") or "")
+        except (KeyError, TypeError, AttributeError):
             raise Refused(ELOQUA, "GET", "/id", 200, problem="the answer names no Bulk API") from None
-        self._bulk_url = checked_url(template.replace("{version}", BULK_VERSION), "Eloqua's answer to GET /id")
-        self.transport.add_base(ELOQUA, self._bulk_url)
+        self._bulk_url, self._rest_url = self._base(bulk), self._base(rest) if rest else ""
+
+    def _base(self, template: str) -> str:
+        url = checked_url(template.replace("{version}", VERSION), "Eloqua's answer to GET /id")
+        self.transport.add_base(ELOQUA, url)
+        return url
 
     def _rejected(self) -> ConfigError:
         return ConfigError(

@@ -110,13 +110,15 @@ class Import:
     """What to import and how its outcome is counted.
 
     parent: "/customObjects/9/imports". definition: as in eloqua.md 3.4; its fields' names are the columns sent.
-    created, updated: the ELQ codes that count them, which differ by entity (3.10).
+    created, updated: the ELQ codes that count them, which differ by entity (3.10). unmatched: the code for rows that an
+    import which may only update had no record for; "" where there are none.
     """
 
     parent: str
     definition: Mapping[str, Any]
     created: str
     updated: str
+    unmatched: str = ""
 
     @property
     def columns(self) -> list[str]:
@@ -126,7 +128,8 @@ class Import:
     def accounting(self) -> dict[str, str]:
         """What a later run needs to know to count this import's outcome."""
         identifier = str(self.definition["identifierFieldName"])
-        return {"created": self.created, "updated": self.updated, "identifier": identifier}
+        codes = {"created": self.created, "updated": self.updated, "unmatched": self.unmatched}
+        return {**codes, "identifier": identifier}
 
 
 @dataclass
@@ -141,6 +144,7 @@ class Outcome:
     created: int = 0
     updated: int = 0
     rejected: int = 0
+    unmatched: int = 0
     began: str = ""
     syncs: list[str] = field(default_factory=list)
     rejects: list[Table] = field(default_factory=list)
@@ -150,6 +154,7 @@ class Outcome:
         self.created += result["created"]
         self.updated += result["updated"]
         self.rejected += result["rejected"]
+        self.unmatched += result["unmatched"]
         self.began = self.began or result["began"]
         self.syncs.append(result["sync"])
         if result["rejected"]:
@@ -292,14 +297,20 @@ def _account(bulk: Bulk, part: Mapping[str, Any], status: str, rejects: Table) -
     if status != "success":
         rejected = _keep_rejects(bulk, part["identifier"], sync, rejects)
     created, updated = totals.get(part["created"], 0), totals.get(part["updated"], 0)
+    unmatched = totals.get(part["unmatched"], 0)
     staged = totals.get("ELQ-00130", sent)
-    log.info("import %s: %s rows sent, %s updated, %s created, %s rejected", sync, sent, updated, created, rejected)
-    if staged != sent or created + updated + rejected != sent:
+    log.info(
+        "import %s: %s rows sent, %s updated, %s created, %s rejected, %s without a record",
+        *(sync, sent, updated, created, rejected, unmatched),
+    )
+    if staged != sent or created + updated + rejected + unmatched != sent:
         raise Unaccounted(
             f"Eloqua's sync {sync.rsplit('/', 1)[-1]}: {sent:,} rows sent, {staged:,} staged, but {created:,} created + "
-            f"{updated:,} updated + {rejected:,} rejected; look at its log in Eloqua before the next run"
+            f"{updated:,} updated + {rejected:,} rejected + {unmatched:,} without a record; look at its log "
+            "in Eloqua before the next run"
         )
-    return {"rows": sent, "created": created, "updated": updated, "rejected": rejected, "sync": sync}
+    found = {"created": created, "updated": updated, "rejected": rejected, "unmatched": unmatched}
+    return {"rows": sent, **found, "sync": sync}
 
 
 def _keep_rejects(bulk: Bulk, identifier: str, sync: str, table: Table) -> int:

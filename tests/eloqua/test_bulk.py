@@ -105,6 +105,16 @@ def test_a_definition_whose_answer_was_lost_is_made_again(bulk: Bulk, instance: 
     assert bulk.define("/customObjects/9/exports", {"name": "SCC"}).uri == "/customObjects/9/exports/1"
 
 
+def test_an_import_that_an_older_instance_would_let_create_is_refused(bulk: Bulk, instance: Instance) -> None:
+    known = {"uri": "/contacts/imports/1", "createdAt": CREATED}
+    instance.answers("POST", "/contacts/imports", (201, known), (201, {**known, "importRule": "updateOnly"}))
+
+    with pytest.raises(Refused, match="does not know importRule"):
+        bulk.define("/contacts/imports", {"name": "SCC", "importRule": "updateOnly"})
+
+    assert bulk.define("/contacts/imports", {"name": "SCC", "importRule": "updateOnly"}).uri == "/contacts/imports/1"
+
+
 @pytest.mark.parametrize("answer", [{}, {"uri": None}, {"uri": "https://elsewhere.example.com"}, []])
 def test_an_answer_without_a_uri_is_refused(bulk: Bulk, instance: Instance, answer: Any) -> None:
     instance.answers("POST", "/syncs", (201, answer))

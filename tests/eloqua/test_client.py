@@ -10,7 +10,7 @@ from scc.eloqua.client import Eloqua
 from scc.errors import ConfigError, Refused, Unavailable
 from scc.transport import Transport
 from tests.canned import RequestsMock, bodies, sent
-from tests.eloqua.conftest import BASE, BASIC, LOGIN, OAUTH, discovered
+from tests.eloqua.conftest import BASE, BASIC, HOST, LOGIN, OAUTH, discovered
 
 MOVED = "https://secure.p07.example.com"
 TOKEN = f"{LOGIN}/auth/oauth2/token"
@@ -42,6 +42,34 @@ def test_the_login_host_is_asked_once_a_run(login: RequestsMock, eloqua: Eloqua)
         eloqua.get("/syncs/7")
 
     assert len(sent(login, "GET", "/id")) == 1
+
+
+def rest(http: RequestsMock) -> str:
+    """An instance that has the REST API as well; its base."""
+    document = discovered()
+    document["urls"]["apis"]["rest"]["standard"] = f"{HOST}/API/REST/{{version}}/"
+    http.get(f"{LOGIN}/id", json=document)
+    return f"{HOST}/API/REST/2.0"
+
+
+def test_contacts_are_counted_by_asking_for_one(http: RequestsMock, eloqua: Eloqua) -> None:
+    http.get(f"{rest(http)}/data/contacts", json={"elements": [{"id": "1"}], "total": 1234567})
+
+    assert eloqua.contact_count() == 1_234_567
+    assert sent(http, "GET", "/data/contacts")[0].params == {"count": "1", "depth": "minimal"}
+
+
+@pytest.mark.parametrize("answer", [{}, {"total": None}, {"total": "many"}])
+def test_an_answer_without_a_total_is_refused(http: RequestsMock, eloqua: Eloqua, answer: dict[str, Any]) -> None:
+    http.get(f"{rest(http)}/data/contacts", json=answer)
+
+    with pytest.raises(Refused, match="no total"):
+        eloqua.contact_count()
+
+
+def test_an_instance_without_a_rest_api_is_refused_when_it_is_needed(login: RequestsMock, eloqua: Eloqua) -> None:
+    with pytest.raises(Refused, match="no REST API"):
+        eloqua.contact_count()
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Exports and imports that go on where a killed run stopped, and account for every row."""
 
+import dataclasses
 import json
 import shutil
 from collections.abc import Callable, Iterator
@@ -548,6 +549,16 @@ def test_created_records_are_counted(bulk: Bulk, instance: Instance, folder: Pat
     outcome = run_import(bulk, filled(folder, rows(3)), folder)
 
     assert (outcome.updated, outcome.created) == (2, 1)
+
+
+def test_rows_without_a_record_are_counted(bulk: Bulk, instance: Instance, folder: Path) -> None:
+    lines = [line("ELQ-00130", count=3), line("ELQ-00012", count=1), line("ELQ-00034", count=2)]
+    instance.answers("GET", "/syncs/1/logs", page(lines))
+    what = dataclasses.replace(FILL, unmatched="ELQ-00034")
+
+    outcome = import_table(bulk, what, filled(folder, rows(3)), Parts(folder, "Fill", folder / "unfinished"), print)
+
+    assert (outcome.updated, outcome.unmatched) == (1, 2)
 
 
 def test_a_log_without_a_line_for_the_staged_rows_suffices(bulk: Bulk, instance: Instance, folder: Path) -> None:

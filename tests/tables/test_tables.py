@@ -261,3 +261,16 @@ def test_a_bad_limit_is_the_operators_fault(settings: Callable[[str, str, object
 
     with pytest.raises(ConfigError, match="memory_limit"):
         Engine()
+
+
+def test_tables_of_one_schema_are_read_as_one_frame_and_none_as_an_empty_one(tmp_path: Path) -> None:
+    tables = [Table(tmp_path / f"{name}.parquet", {"key": "string", "count": "integer"}) for name in "ab"]
+    for number, table in enumerate(tables):
+        fill(table, [{"key": table.path.stem, "count": number}])
+
+    with Engine() as engine:
+        assert sorted(row["key"] for row in engine.rows(engine.read_all(tables, tables[0].schema))) == ["a", "b"]
+        empty = engine.read_all([], tables[0].schema)
+        assert engine.rows(empty) == []
+        together = engine.read_all(tables, tables[0].schema).join(empty, on="key", how="anti")
+        assert len(engine.rows(together)) == 2
