@@ -338,7 +338,7 @@ def _difference(wanted: Any, found: Any, place: str = "") -> str:
 
 
 @contextmanager
-def bench(story: Story) -> Iterator[Bench]:
+def bench(story: Story, kind: type[Bench] = Bench) -> Iterator[Bench]:
     """A bench in a temporary folder."""
     with tempfile.TemporaryDirectory(prefix="scc-kills-") as folder:
-        yield Bench(story, Path(folder))
+        yield kind(story, Path(folder))
