@@ -118,8 +118,8 @@ class Fault:
             value = getattr(self, name)
             if value is not None and (not isinstance(value, str) or len(value) > 500):
                 raise BadFault(f"{name} is a short text")
-        if self.system not in (None, "eloqua", "salesforce"):
-            raise BadFault("system is eloqua or salesforce")
+        if self.system not in (None, "eloqua", "salesforce", "slack"):
+            raise BadFault("system is eloqua, salesforce or slack")
         if self.what == "drop_field" and not self.field:
             raise BadFault("drop_field needs field")
         if isinstance(self.retry_after, str) and not (self.retry_after.isascii() and self.retry_after.isprintable()):

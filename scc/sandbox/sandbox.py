@@ -1,4 +1,4 @@
-"""The sandbox as a whole: store, clock, both systems, faults, and the server in front of them."""
+"""The sandbox as a whole: store, clock, the systems, faults, and the server in front of them."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from scc.sandbox import eloqua as eloqua_system
+from scc.sandbox import slack as slack_system
 from scc.sandbox.clock import Clock
 from scc.sandbox.faults import Faults
 from scc.sandbox.http import Request, Response, text_response
@@ -90,6 +91,7 @@ class Sandbox:
 
         self.systems["salesforce"] = Salesforce(self.store, self.clock, seed, page_size)
         self.salesforce = SalesforceDoor(self.systems["salesforce"])
+        self.slack = self.systems["slack"] = slack_system.Slack(self.clock)
         self.parts = find_parts(clock=self.clock, store=self.store, faults=self.faults, **self.systems)
         self._control = Control(self)
         self.server = Server(self._answer, system_of, self.clock, self.faults)
@@ -194,6 +196,8 @@ def system_of(path: str) -> str:
     lowered = path.lower()
     if lowered.startswith("/_sandbox"):
         return "sandbox"
+    if slack_system.PATH.fullmatch(path):
+        return "slack"
     return "salesforce" if lowered.startswith("/services") else "eloqua"
 
 
@@ -212,4 +216,7 @@ def environment(port: int) -> dict[str, str]:
         "SALESFORCE_URL": url,
         "SALESFORCE_CLIENT_ID": salesforce.CLIENT_ID,
         "SALESFORCE_CLIENT_SECRET": salesforce.CLIENT_SECRET,
+        "SLACK_API_URL": url + "/api/",
+        "SLACK_TOKEN": slack_system.TOKEN,
+        "SLACK_CHANNEL": slack_system.CHANNEL,
     }
