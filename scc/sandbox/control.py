@@ -104,7 +104,7 @@ class Control:
         )
 
     def requests(self, request: Request) -> Response:
-        return ndjson({**vars(logged), "time": iso(logged.time)} for logged in self._sandbox.requests)
+        return ndjson(logged.shown() for logged in self._sandbox.requests)
 
     def custom_object(self, request: Request, name: str) -> Response:
         try:

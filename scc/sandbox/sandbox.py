@@ -58,28 +58,32 @@ class Sandbox:
         self.clock = Clock(now)
         self.store = Store(self.clock)
         self.faults = Faults(seed)
-        eloqua = eloqua_system.Eloqua(self.store, self.clock, seed, None if sync_seconds is not None else sync_polls)
-        self.systems: dict[str, Any] = {"eloqua": eloqua}
-        self.eloqua = eloqua.door
-        if sync_seconds is not None:
-            self.eloqua.limits.sync_seconds = sync_seconds
         size = Size(
             contacts,
             round(contacts * WAITING_SHARE) if waiting is None else waiting,
             contacts * ACTIVITIES_EACH if activities is None else activities,
         )
-        # While DuckDB makes the company, which holds up no other thread, this one reads and builds the rest: a third
-        # of what a small sandbox's start takes.
-        with ThreadPoolExecutor(1) as pool:
+        # While DuckDB makes the company, which holds up no other thread, Python reads modules and builds the rest: a
+        # third of what a small sandbox's start takes.
+        with ThreadPoolExecutor(2) as pool:
+            building = pool.submit(self._build_eloqua, seed, sync_polls, sync_seconds)
             if state is None:
-                founding = pool.submit(found_company, self.store, eloqua, seed, self.clock.naive, size)
+                founding = pool.submit(found_company, self.store, building, seed, self.clock.naive, size)
+            eloqua = building.result()
+            self.systems: dict[str, Any] = {"eloqua": eloqua}
+            self.eloqua = eloqua.door
             self._build(seed, page_size)
             if state is None:
                 founding.result()
         if state is not None:
             state.fill(self)
         self.seed: int = eloqua.seed
-        self._pod_port = 0  # where Eloqua's API lives since its pod moved
+
+    def _build_eloqua(self, seed: int, sync_polls: int | None, sync_seconds: float | None) -> eloqua_system.Eloqua:
+        eloqua = eloqua_system.Eloqua(self.store, self.clock, seed, None if sync_seconds is not None else sync_polls)
+        if sync_seconds is not None:
+            eloqua.limits.sync_seconds = sync_seconds
+        return eloqua
 
     def _build(self, seed: int, page_size: int) -> None:
         """All that no company is made with, imported here for that reason."""
@@ -128,6 +132,7 @@ class Sandbox:
         self.server.start(self._port)
         for system in self.systems.values():
             system.base_url = self.url
+        self._find_pod()
         return self
 
     def stop(self) -> None:
@@ -135,7 +140,7 @@ class Sandbox:
         self.store.close()
 
     def __enter__(self) -> Sandbox:
-        return self.start()
+        return self if self.server.port else self.start()  # what State.start() gives has been started
 
     def __exit__(self, *_: object) -> None:
         self.stop()
@@ -179,12 +184,22 @@ class Sandbox:
         The old base answers 401 from now on; /id, here as before, names the new one (eloqua.md 1.1).
         Raises OSError when the port is taken.
         """
-        self._pod_port = self.server.listen(port)
-        self.systems["eloqua"].base_url = f"http://127.0.0.1:{self._pod_port}"
-        return self.systems["eloqua"].base_url
+        eloqua = self.systems["eloqua"]
+        eloqua.pod_port = self.server.listen(port)
+        eloqua.base_url = f"http://127.0.0.1:{eloqua.pod_port}"
+        return eloqua.base_url
+
+    def _find_pod(self) -> None:
+        """A pod that had moved when the state was saved is away again: where it was, or elsewhere if that is taken."""
+        if port := self.systems["eloqua"].pod_port:
+            try:
+                self.move_pod(port)
+            except OSError:  # the sandbox that was saved may still run
+                self.move_pod()
 
     def _answer(self, request: Request) -> Response:
-        moved = self._pod_port and request.system == "eloqua" and request.port != self._pod_port
+        pod = self.systems["eloqua"].pod_port
+        moved = pod and request.system == "eloqua" and request.port != pod
         if moved and not LOGIN.match(request.path):
             return text_response("Not authenticated.", 401)
         system = self.systems.get(request.system)
