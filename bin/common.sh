@@ -58,11 +58,12 @@ show_clock() {
 
 # usage: make_venv run|dev
 #    ie: make_venv dev
-# Leaves a .venv that holds what the lock files say, with this checkout importable in it; `dev` adds what bin/test needs.
-# The second call finds its stamps and is done at once. Calls at the same time wait for each other.
+# Leaves a .venv that holds what the lock files say, with this checkout importable in it; `dev` adds what luigid's history
+# and bin/test need. The second call finds its stamps and is done at once. Calls at the same time wait for each other.
 make_venv() {
-    local python
-    if ! is_current requirements.txt || { [[ $1 == dev ]] && ! is_current dev-requirements.txt; }; then
+    local python more=() lock
+    [[ $1 != dev ]] || more=(luigid-requirements.txt dev-requirements.txt)
+    if ! are_current requirements.txt ${more[@]+"${more[@]}"}; then
         find_python
         (
             # the lock belongs to the open file, which this subshell holds until it ends
@@ -70,12 +71,18 @@ make_venv() {
             "$python" -c 'import fcntl; fcntl.flock(9, fcntl.LOCK_EX)'
             is_current requirements.txt ||
                 step "Making .venv from requirements.txt with $("$python" --version)" build_venv
-            if [[ $1 == dev ]] && ! is_current dev-requirements.txt; then
-                step "Adding dev-requirements.txt to .venv" install dev-requirements.txt
-            fi
+            for lock in ${more[@]+"${more[@]}"}; do
+                is_current "$lock" || step "Adding $lock to .venv" install "$lock"
+            done
         )
     fi
     PATH="$venv/bin:$PATH"
+}
+
+# usage: are_current LOCKFILE...
+are_current() {
+    local lock
+    for lock; do is_current "$lock" || return 1; done
 }
 
 # usage: is_current LOCKFILE
@@ -135,16 +142,25 @@ makes_venvs() {
 # Installs what is missing where that is possible. What stays missing is named: its tests skip, or, with CI=true, all fails.
 need_package() {
     local name missing=()
-    for name; do command -v "$name" >/dev/null || missing+=("$name"); done
+    for name; do is_installed "$name" || missing+=("$name"); done
     (( ${#missing[@]} > 0 )) || return 0
     if can_install; then
         step "Installing ${missing[*]} (Debian packages)" apt_install "${missing[@]}" || :     # named one by one below
     fi
     local lacking=0
     for name in "${missing[@]}"; do
-        command -v "$name" >/dev/null || { say "missing and not installable here: Debian package $name"; lacking=1; }
+        is_installed "$name" || { say "missing and not installable here: Debian package $name"; lacking=1; }
     done
     (( lacking == 0 )) || [[ ${CI:-} != true ]] || fail 1 "CI=true allows no missing package"
+}
+
+# usage: is_installed PACKAGE
+# Debian keeps PostgreSQL's programs off the PATH.
+is_installed() {
+    case $1 in
+        postgresql) command -v postgres || compgen -G '/usr/lib/postgresql/*/bin/postgres' ;;
+        *)          command -v "$1" ;;
+    esac >/dev/null
 }
 
 can_install() {

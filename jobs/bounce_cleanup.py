@@ -29,7 +29,7 @@ from jobs.bounce_file import Rules
 from jobs.bounce_rows import BOUNCEBACKS, EMAIL, IS_BOUNCED, OPENS, moment_of
 from jobs.bounce_rules import MARK, OPENED
 from jobs.bounce_state import ELOQUA, OWED, SALESFORCE, State
-from scc import outputs, verdict
+from scc import outputs
 from scc.config import salesforce as salesforce_settings
 from scc.eloqua import statements, syncs, values
 from scc.errors import ConfigError, SafetyStop, Unaccounted, Unavailable
@@ -38,7 +38,7 @@ from scc.receipts import REJECTS, Counts, Receipt
 from scc.salesforce import ingest, soql
 from scc.salesforce.client import Salesforce, Verdict
 from scc.tables import Engine, Schema, Table, arrow_schema
-from scc.tasks.step import SLOT, Process, Step
+from scc.tasks.step import BULK, SLOT, Process, Step
 
 if TYPE_CHECKING:
     import narwhals as nw
@@ -118,13 +118,6 @@ class BounceStep(Step):
             "api_calls": self.api_calls(),
         }
 
-    def conclude(self, receipt: Receipt, counts: Counts, about: Mapping[str, Any]) -> None:
-        """Write the receipt, and tell the verdict of rejected rows."""
-        limits = bounce_cleanup()
-        few = counts.rejected <= limits.max_rejected_count
-        if receipt.settle(counts, 1.0 if few else limits.max_rejected_share, about) == "partly":
-            verdict.partly(self.process)
-
     def activities(self, kind: str, names: Mapping[str, str], start: dt.datetime, end: dt.datetime) -> list[Table]:
         """Tables of raw activities that together hold the window, each below Eloqua's cut.
 
@@ -196,6 +189,8 @@ class ExportBouncebacks(BounceStep):
     address, domain, status, reply, pattern (of the message). Addresses are normalised, "" where there is none.
     """
 
+    resources = BULK
+
     def requires(self) -> CheckFields:
         return self.clone(CheckFields)
 
@@ -240,6 +235,8 @@ class FindDead(BounceStep):
 
 class ExportOpens(BounceStep):
     """When the dead addresses opened mail in the time in which that would prove them alive: address, moment."""
+
+    resources = BULK
 
     def requires(self) -> FindDead:
         return self.clone(FindDead)
@@ -301,6 +298,8 @@ class Decide(BounceStep):
 
 class MarkInEloqua(BounceStep):
     """Eloqua's receipt: what became of every address of Decide. Beside it what it handled, rejects, counts for the report."""
+
+    resources = BULK
 
     def requires(self) -> Mapping[str, Step]:
         return {
@@ -431,7 +430,7 @@ class MarkInEloqua(BounceStep):
             "syncs": outcome.syncs,
             "settles": taken,
         }
-        self.conclude(self.output(), counts, about)
+        self.settle(counts, rejected_limit(counts), about)
 
 
 class FindInSalesforce(BounceStep):
@@ -606,7 +605,7 @@ class MarkInSalesforce(BounceStep):
             "left_out": {name: entity["left_out"] for name, entity in takes["entities"].items() if entity["left_out"]},
             "settles": [] if self.dry_run else takes["settles"],
         }
-        self.conclude(self.output(), counts, about)
+        self.settle(counts, rejected_limit(counts), about)
 
 
 class Report(BounceStep):
@@ -663,6 +662,12 @@ def writable(salesforce: Salesforce, rules: Rules) -> dict[str, dict[str, Any]]:
             "[salesforce] fields: this user may write none of them on Lead or Contact; grant the permission"
         )
     return found
+
+
+def rejected_limit(counts: Counts) -> float:
+    """The share of rejected rows that a run may end well with: a few always may."""
+    limits = bounce_cleanup()
+    return 1.0 if counts.rejected <= limits.max_rejected_count else limits.max_rejected_share
 
 
 def in_batches(rows: Iterator[Mapping[str, Any]], schema: Schema) -> "Iterator[pa.RecordBatch]":

@@ -2,10 +2,10 @@
 
     <outputs>/bounce_cleanup/<slot>/MarkInEloqua.json              Eloqua's receipt: without it, the next is not true
     <outputs>/bounce_cleanup/<slot>/MarkInEloqua.handled.parquet   activity ids that this slot has dealt with
-    <outputs>/bounce_cleanup/owed/eloqua/<slot>-1.parquet          addresses that Eloqua refused in this slot
-    <outputs>/bounce_cleanup/owed/salesforce/<slot>-1.parquet      addresses that this slot marked in Eloqua
-    <outputs>/bounce_cleanup/owed/salesforce/<slot>-2.parquet      addresses that Salesforce refused or deferred in this slot
-    <outputs>/bounce_cleanup/jobs/                                 Salesforce's jobs whose end nobody has seen yet
+    <outputs>/bounce_cleanup/state/owed/eloqua/<slot>-1.parquet     addresses that Eloqua refused in this slot
+    <outputs>/bounce_cleanup/state/owed/salesforce/<slot>-1.parquet addresses that this slot marked in Eloqua
+    <outputs>/bounce_cleanup/state/owed/salesforce/<slot>-2.parquet addresses that Salesforce refused or deferred in this slot
+    <outputs>/bounce_cleanup/state/jobs/                            Salesforce's jobs whose end nobody has seen yet
 
 A decision is made once, by the slot that marks in Eloqua; Salesforce follows it, however much later. A system's receipt names
 the owed files that it settles, so that one that a killed run could not remove any more is not worked off twice.
@@ -18,6 +18,7 @@ from pathlib import Path
 
 from scc.outputs import JsonTarget, exists, names, remove
 from scc.tables import Table
+from scc.tasks.step import STATE
 
 HANDLED = {"activity_id": "string"}
 # since: the slot that decided; moment: of the bounce, seconds since 1970; code: why it was not written so far
@@ -73,7 +74,7 @@ class State:
 
     def jobs(self) -> Path:
         """Where Salesforce's jobs whose end nobody saw yet are pointed to."""
-        return self.folder / "jobs"
+        return self.folder / STATE / "jobs"
 
     def _settled(self, system: str) -> set[str]:
         receipts = (JsonTarget(self._receipt(system, slot)).read() for slot in self.receipted(system))
@@ -83,4 +84,4 @@ class State:
         return self.folder / slot / f"{RECEIPTS[system]}.json"
 
     def _owed(self, system: str) -> Path:
-        return self.folder / "owed" / system
+        return self.folder / STATE / "owed" / system

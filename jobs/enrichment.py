@@ -17,14 +17,13 @@ import luigi
 
 from jobs import enrichment_file
 from jobs.enrichment_file import Definition
-from scc import verdict
 from scc.eloqua import statements, syncs, values
 from scc.errors import ConfigError, SafetyStop, Unaccounted
 from scc.outputs import JsonTarget
 from scc.receipts import REJECTS, Counts, Receipt
 from scc.salesforce import soql
 from scc.tables import Engine, Schema, Table, arrow_schema
-from scc.tasks.step import SLOT, Process, Step
+from scc.tasks.step import BULK, SLOT, Process, Step
 
 if TYPE_CHECKING:
     import narwhals as nw
@@ -104,6 +103,8 @@ class CheckDefinition(EnrichmentStep):
 
 class ExportWaiting(EnrichmentStep):
     """The records that wait: record_id, created_at (UTC), identifier, key, status, old_<field> for each mapped field."""
+
+    resources = BULK
 
     def requires(self) -> CheckDefinition:
         return self.clone(CheckDefinition)
@@ -214,6 +215,8 @@ class Decide(EnrichmentStep):
 class Fill(EnrichmentStep):
     """The receipt: what became of every waiting record. Rejected ones lie beside it, with their reasons."""
 
+    resources = BULK
+
     def requires(self) -> Mapping[str, Step]:
         return {"catalogue": self.clone(CheckDefinition), "plan": self.clone(Decide)}
 
@@ -257,8 +260,7 @@ class Fill(EnrichmentStep):
             "syncs": [uri for outcome in outcomes for uri in outcome.syncs],
             "api_calls": self.api_calls(),
         }
-        if self.output().settle(counts, enrichment().max_rejected_share, about) == "partly":
-            verdict.partly(self.process)
+        self.settle(counts, enrichment().max_rejected_share, about)
 
     def _import(self, engine: Engine, clears: bool) -> syncs.Outcome:
         """Import the rows that empty a field, or those that do not: only the former may write an empty value.

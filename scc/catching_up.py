@@ -38,7 +38,7 @@ class Slot:
 
     def is_superseded(self) -> bool:
         """Whether another slot's run changed a remote system after this slot's outputs were read."""
-        superseded = self._last_write() > self._read_under() >= 0
+        superseded = self._last_write() > self.read_under() >= 0
         self._thought_fresh = self._thought_fresh or not superseded
         return superseded
 
@@ -54,14 +54,14 @@ class Slot:
             JsonTarget(self._folder / READ).write({"lease": number})
             if relied_on_them:
                 raise Superseded(self._slot)
-        elif self._read_under() < 0:
+        elif self.read_under() < 0:
             JsonTarget(self._folder / READ).write({"lease": number})
 
     def mark_write(self, number: int) -> None:
         """Under lease `number`, before the first change of a remote system: tell the runs of other slots."""
         create_once(self._leases / f"{number:08}.wrote", self._slot)
 
-    def _read_under(self) -> int:
+    def read_under(self) -> int:
         """The lease number of the slot's reading, 0 where nobody noted one, -1 where there are no outputs yet."""
         target = JsonTarget(self._folder / READ)
         if target.exists():

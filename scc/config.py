@@ -45,6 +45,7 @@ class eloqua(luigi.Config):
     post_bytes = luigi.IntParameter(default=8_000_000, description="bytes per upload; Eloqua answers 404 above 32 MB")
     posts_per_sync = luigi.IntParameter(default=500, description="uploads per sync, at most 500")
     sync_bytes = luigi.IntParameter(default=250_000_000, description="bytes per sync; Oracle advises about 250 MB")
+    quota_wait = luigi.FloatParameter(default=600.0, description="seconds to wait for the process's share of the quota")
 
 
 class salesforce(luigi.Config):
@@ -62,6 +63,18 @@ class lease(luigi.Config):
     """[lease] in luigi.cfg."""
 
     lifetime = luigi.FloatParameter(default=150.0, description="seconds a run may be silent before another takes over")
+
+
+class slack(luigi.Config):
+    """[slack] in luigi.cfg."""
+
+    seconds = luigi.FloatParameter(default=10.0, description="seconds that a message may take in all; then it is given up")
+
+
+class catalogue(luigi.Config):
+    """[catalogue] in luigi.cfg: where the catalogue of processes lies."""
+
+    file = luigi.OptionalParameter(default="", description="the TOML file; empty: openshift/processes.toml")
 
 
 def outputs_folder() -> Path:
@@ -142,6 +155,25 @@ def salesforce_credentials() -> SalesforceCredentials:
             "Salesforce needs SALESFORCE_CLIENT_SECRET, or SALESFORCE_USERNAME and SALESFORCE_PRIVATE_KEY"
         )
     return credentials
+
+
+@dataclass(frozen=True)
+class SlackAccess:
+    """Where messages go, and as whom. channel: id or name. url: the base of Slack's methods."""
+
+    channel: str
+    token: str = field(repr=False)
+    url: str = "https://slack.com/api"
+
+
+def slack_access() -> SlackAccess | None:
+    """From SLACK_TOKEN, SLACK_CHANNEL and SLACK_API_URL (Slack's by default). None when no message is wanted."""
+    channel, token = variable("SLACK_CHANNEL", ""), variable("SLACK_TOKEN", "")
+    if not channel and not token:
+        return None
+    if not channel or not token:
+        raise ConfigError("Slack needs both SLACK_TOKEN and SLACK_CHANNEL, or neither")
+    return SlackAccess(channel, token, base_url("SLACK_API_URL", SlackAccess.url))
 
 
 def base_url(name: str, default: str | None = None) -> str:

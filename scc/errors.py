@@ -10,6 +10,7 @@ SccError
 ├─ LeaseHeld          another run of this process is writing; it goes on, this one ends
 ├─ LeaseLost          this run was paused or cut off for too long; run it again
 ├─ Superseded         another slot's run wrote meanwhile; run it again, it reads and decides anew
+├─ QuotaReached       the process used its share of Eloqua's hourly quota of syncs; run it again later
 ├─ Unaccounted        look at the receipt: what the remote system reports does not add up, or it changed too much
 ├─ DryRunWrite        a mistake in SCC: a rehearsal tried to change something
 └─ BrokenStep         a mistake in SCC: a step could not even be planned
@@ -93,6 +94,19 @@ class Superseded(SccError):
             f"while slot {slot} waited, another slot's run wrote: nothing was changed from the older read; run the slot "
             "again, it reads anew"
         )
+
+
+class QuotaReached(SccError):
+    """A process used its share of Eloqua's hourly quota; the next sync was not asked for."""
+
+    exit_code = 75
+
+    def __init__(self, process: str, kind: str, used: int, allowed: int, free_at: str):
+        super().__init__(
+            f"{process} asked for {used:,} {kind} within an hour, and its share of Eloqua's quota is {allowed:,}: the next "
+            f"one was not asked for; run it again after {free_at} UTC, or raise quota_share in the catalogue"
+        )
+        self.process, self.kind, self.used, self.allowed = process, kind, used, allowed
 
 
 class Unaccounted(SccError):

@@ -21,6 +21,7 @@ class Counts:
     planned: int
     created: int = 0
     updated: int = 0
+    deleted: int = 0
     unchanged: int = 0
     rejected: int = 0
     deferred: int = 0
@@ -28,11 +29,12 @@ class Counts:
 
     def check(self) -> None:
         """Raise Unaccounted unless every planned record has exactly one outcome."""
-        found = self.created + self.updated + self.unchanged + self.rejected + self.deferred
+        found = self.created + self.updated + self.deleted + self.unchanged + self.rejected + self.deferred
         if found != self.planned:
             raise Unaccounted(
                 f"{self.planned:,} records were planned, but {self.created:,} created + {self.updated:,} updated + "
-                f"{self.unchanged:,} unchanged + {self.rejected:,} rejected + {self.deferred:,} deferred make {found:,}"
+                f"{self.deleted:,} deleted + {self.unchanged:,} unchanged + {self.rejected:,} rejected + "
+                f"{self.deferred:,} deferred make {found:,}"
             )
 
     @property

@@ -33,7 +33,9 @@ log = logging.getLogger(__name__)
 # urllib3's loggers name whole URLs, queries included, on retries and broken connections
 logging.getLogger("urllib3").setLevel(logging.CRITICAL + 1)
 
-ELOQUA, SALESFORCE = "Eloqua", "Salesforce"
+SYSTEMS = ELOQUA, SALESFORCE = "Eloqua", "Salesforce"
+# of a request: 2xx; the system said no; it was busy, or no whole answer came
+OUTCOMES = OK, REFUSED, FAILED = "ok", "refused", "failed"
 CHUNK = 1 << 16
 SHORTEST_TRY = 0.1  # seconds
 
@@ -193,7 +195,7 @@ class Transport(requests.Session):
             self._before_change = None
         keywords["allow_redirects"] = False  # a redirect would carry the Authorization header to another place
         response = self._until_done(route, url, method == "GET" or idempotent, reads, keywords)
-        if route.operation == "export definition":
+        if route.operation == "export definition" and reads:
             document = response.json()
             self.own_exports.add(str(document.get("uri")) if isinstance(document, dict) else "")
         return response
@@ -222,11 +224,11 @@ class Transport(requests.Session):
                 response = self._attempt(route, url, left, keywords)
             except _Fault as fault:
                 error = fault.error
-                outcome = "refused" if isinstance(error, Refused) else "failed"
+                outcome = REFUSED if isinstance(error, Refused) else FAILED
                 wait = max(fault.retry_after, pause * random.uniform(0.5, 1))  # noqa: S311 (jitter)
                 may_repeat = fault.never_arrived or (fault.passing and repeatable)
             else:
-                self.calls[route.system, route.operation, "ok"] += 1
+                self.calls[route.system, route.operation, OK] += 1
                 return response
             self.calls[route.system, route.operation, outcome] += 1
             if not may_repeat or time.monotonic() - began + wait >= self._limits.deadline:

@@ -1,8 +1,9 @@
 """What a run leaves behind for bin/run-job, which refines Luigi's exit code by it.
 
 Luigi knows that a task failed, not why. The file that SCC_VERDICT_FILE names gets one line each: `exit_code=65` for the
-failure that matters most, and `outcome=partly` when records were rejected within the limit. Without that variable (a plain
-`luigi --module`) nothing is written.
+failure that matters most, `outcome=partly` when records were rejected within the limit, `dry_run=yes` for a rehearsal, and
+`slack=settled` when the run itself saw to what Slack hears of it. Without that variable (a plain `luigi --module`) nothing
+is written.
 """
 
 import os
@@ -12,6 +13,7 @@ from scc.errors import (
     ConfigError,
     LeaseHeld,
     LeaseLost,
+    QuotaReached,
     SafetyStop,
     SccError,
     Superseded,
@@ -28,11 +30,14 @@ ORDER: list[type[SccError] | None] = [
     VolumeUnavailable,
     LeaseLost,
     Superseded,
+    QuotaReached,
     LeaseHeld,
 ]
 
 failures: list[BaseException] = []
 partial: list[str] = []
+settled: list[str] = []
+rehearsals: list[str] = []
 
 
 def failed(error: BaseException) -> None:
@@ -44,6 +49,19 @@ def failed(error: BaseException) -> None:
 def partly(process: str) -> None:
     """Remember that a process ended well but for rejected records."""
     partial.append(process)
+    _write()
+
+
+def rehearsed(process: str) -> None:
+    """Remember that this run changes nothing, however it was asked to: it must not count as a success."""
+    if not rehearsals:
+        rehearsals.append(process)
+        _write()
+
+
+def slack_settled() -> None:
+    """Remember that nobody else needs to tell Slack how this run ended."""
+    settled.append("slack")
     _write()
 
 
@@ -68,4 +86,6 @@ def _write() -> None:
     code = exit_code(failures)
     lines = [f"exit_code={code}"] if code is not None else []
     lines += ["outcome=partly"] if partial else []
+    lines += ["dry_run=yes"] if rehearsals else []
+    lines += ["slack=settled"] if settled else []
     Path(path).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")

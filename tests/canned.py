@@ -49,6 +49,9 @@ class Clock:
         self.now += self.drift
         return self.now
 
+    def clock_gettime(self, clock: int) -> float:
+        return self.monotonic()
+
     def time(self) -> float:
         return 1_800_000_000 + self.monotonic()
 

@@ -6,17 +6,26 @@ With CI=true a missing component fails the test: a skipped test proves nothing.
 """
 
 import os
-import shutil
+from collections.abc import Iterator
 
 import pytest
+
+from tests import stack
 
 
 def require(command: str, package: str | None = None) -> str:
     """The path of a command. package: the Debian package it comes in, where that has another name."""
-    path = shutil.which(command)
-    if path:
-        return path
-    sentence = f"needs {command}: install the Debian package {package or command}"
-    if os.environ.get("CI") == "true":
-        pytest.fail(sentence, pytrace=False)
-    pytest.skip(sentence)
+    try:
+        return stack.program(command, package)
+    except stack.Missing as missing:
+        if os.environ.get("CI") == "true":
+            pytest.fail(str(missing), pytrace=False)
+        pytest.skip(str(missing))
+
+
+@pytest.fixture(scope="session")
+def database() -> Iterator[stack.Daemon]:
+    """PostgreSQL for a task history, one for all tests. Who stops or pauses it, starts it again."""
+    require("postgres", "postgresql")
+    with stack.postgresql() as running:
+        yield running

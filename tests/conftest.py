@@ -85,6 +85,7 @@ class Runner:
         outputs._root.cache_clear()
         verdict.failures.clear()
         verdict.partial.clear()
+        verdict.rehearsals.clear()
 
     def _build(self, task: Step) -> luigi.execution_summary.LuigiRunResult:
         self.end()

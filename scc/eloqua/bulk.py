@@ -45,10 +45,14 @@ class SyncPostponed(Unavailable):
 
 
 class Bulk:
-    """The Bulk API as one user of one instance sees it."""
+    """The Bulk API as one user of one instance sees it.
 
-    def __init__(self, eloqua: Eloqua):
+    before_sync: called with a definition's uri before each request for its sync; raises when none may be asked for.
+    """
+
+    def __init__(self, eloqua: Eloqua, before_sync: Callable[[str], None] = lambda definition_uri: None):
         self._eloqua = eloqua
+        self._before_sync = before_sync
         self._limits = settings()
 
     def custom_object_id(self, name: str) -> str:
@@ -116,6 +120,7 @@ class Bulk:
 
     def start_sync(self, definition_uri: str) -> str:
         """Ask for the sync of a definition; its uri. Unavailable means that it may have been asked for: see find_sync."""
+        self._before_sync(definition_uri)
         answer = self._eloqua.post("/syncs", {"syncedInstanceUri": definition_uri})
         return _uri(answer, "/syncs")
 

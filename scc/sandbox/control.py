@@ -39,6 +39,7 @@ class Control:
             ("POST", "/expire-tokens", self.expire_tokens),
             ("GET", "/custom-objects/{name}", self.custom_object),
             ("GET", "/crm/{name}", self.crm_object),
+            ("GET", "/slack", self.slack),
         ):
             self._router.add(method, path, handler)
         self._window: Any = None
@@ -103,7 +104,7 @@ class Control:
         )
 
     def requests(self, request: Request) -> Response:
-        return ndjson({**vars(logged), "time": iso(logged.time)} for logged in self._sandbox.requests)
+        return ndjson(logged.shown() for logged in self._sandbox.requests)
 
     def custom_object(self, request: Request, name: str) -> Response:
         try:
@@ -116,6 +117,9 @@ class Control:
         if name.lower() not in OBJECTS:
             return text_response("No such object.", 404)
         return ndjson(self._sandbox.salesforce.rows(name))
+
+    def slack(self, request: Request) -> Response:
+        return ndjson(self._sandbox.slack.messages)
 
     # -- interfering ------------------------------------------------------------------------------------------------
 

@@ -24,7 +24,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from scc.sandbox.http import Request, Response, SyncFate, compact, json_response
+from scc.sandbox.http import Fate, Request, Response, compact, json_response
 
 WHATS = {
     "status": "answer `status`, with `retry_after` (seconds) and `body` (text or JSON) if given, and no effect",
@@ -40,9 +40,9 @@ WHATS = {
     "missing_row": "the page's last row is missing, counts unchanged",
     "expired_token": "every access token of this system dies just before the request is looked at",
     "pod_move": "Eloqua moves to another base (`port`: where, default any free one) just before the request is looked at",
-    "sync_error": "the sync that this POST /syncs creates ends in error, with `code` in its log",
-    "sync_warning": "... ends in warning, with `code` in its log",
-    "sync_rejects": "... rejects `share` of the rows of an import with `code`",
+    "sync_error": "the sync that this POST /syncs creates ends in error, with `code` in its log; Bulk 2.0 jobs likewise",
+    "sync_warning": "... ends in warning, with `code` in its log; of Eloqua only",
+    "sync_rejects": "... rejects `share` of the rows with `code`; collections of Salesforce likewise",
     "stuck": "... never ends",
     "delay": "nothing but the delay",
     "mix": "one of `kinds`, by turns of chance",
@@ -64,9 +64,13 @@ MIX: tuple[dict[str, Any], ...] = (
     {"what": "sync_warning"},
 )
 OF_SYNCS = ("sync_error", "sync_warning", "sync_rejects", "stuck")
-JOB_STARTS = ("/syncs", "/jobs/ingest", "/jobs/query")  # what these can be told of
+# What these can be told of: a sync, a job of the Bulk API 2.0, a collection of records.
+JOB_START = re.compile(r"/(syncs|jobs/(ingest|query))/*$", re.IGNORECASE)
+WRITTEN_ROWS = re.compile(
+    r"POST .*/(syncs|jobs/ingest)/*$|(POST|PATCH|DELETE) .*/composite/sobjects(/\w+/\w+)?/*$", re.IGNORECASE
+)
+CODE = re.compile(r"[A-Za-z0-9_-]{1,100}")
 PAGE_DAMAGE = ("drop_field", "duplicate_row", "missing_row")
-CODES = {"sync_error": "ELQ-00107", "sync_warning": "ELQ-00111", "sync_rejects": "ELQ-00125"}
 LONGEST_DELAY = 3600.0  # seconds
 
 
@@ -119,8 +123,10 @@ class Fault:
             value = getattr(self, name)
             if value is not None and (not isinstance(value, str) or len(value) > 500):
                 raise BadFault(f"{name} is a short text")
-        if self.system not in (None, "eloqua", "salesforce"):
-            raise BadFault("system is eloqua or salesforce")
+        if self.system not in (None, "eloqua", "salesforce", "slack"):
+            raise BadFault("system is eloqua, salesforce or slack")
+        if self.code is not None and not CODE.fullmatch(self.code):
+            raise BadFault("code is letters, digits, - and _")
         if self.what == "drop_field" and not self.field:
             raise BadFault("drop_field needs field")
         if isinstance(self.retry_after, str) and not (self.retry_after.isascii() and self.retry_after.isprintable()):
@@ -183,11 +189,13 @@ class Fault:
 
     def suits(self, request: Request) -> bool:
         """Whether the fault can show at this request at all; a mix chooses among those."""
-        return self.what not in OF_SYNCS or (request.method == "POST" and request.path.lower().endswith(JOB_STARTS))
+        if self.what == "sync_rejects":
+            return WRITTEN_ROWS.search(f"{request.method} {request.path}") is not None
+        return self.what not in OF_SYNCS or (request.method == "POST" and JOB_START.search(request.path) is not None)
 
-    def fate(self) -> SyncFate:
-        """How the sync that the request creates will end."""
-        return SyncFate(self.what.removeprefix("sync_"), self.code or CODES.get(self.what, ""), self.share)
+    def fate(self) -> Fate:
+        """How the work that the request starts will end."""
+        return Fate(self.what.removeprefix("sync_"), self.code or "", self.share)
 
     def response(self) -> Response:
         headers = {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}

@@ -3,29 +3,34 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 from urllib.parse import parse_qsl, unquote
 
 from scc.sandbox.store import compact
 
 
-class SyncFate(str):
-    """How a fault wants a sync to end: "error", "warning", "rejects" or "stuck".
+@dataclass(frozen=True)
+class Fate:
+    """How a fault wants the work of a request to end: "error", "warning", "rejects", "stuck", or "" as it should.
 
-    code: the ELQ code that its log or its rejects show. share: of the rows that an import rejects.
+    The work is a sync of Eloqua, a Bulk 2.0 job or a collection of records of Salesforce. code: what its log or its
+    rejects show, "" for the usual one. share: of the rows that are rejected.
     """
 
-    code: str
-    share: float
+    outcome: str = ""
+    code: str = ""
+    share: float = 0.0
 
-    def __new__(cls, outcome: str, code: str = "", share: float = 0.0) -> SyncFate:
-        fate = super().__new__(cls, outcome)
-        fate.code, fate.share = code, share
-        return fate
+    def rejects(self, number: int) -> bool:
+        """Whether the row of this number, from 1, is rejected: the first one is, and the others evenly spread."""
+        if self.outcome != "rejects":
+            return False
+        return math.ceil(number * self.share) > math.ceil((number - 1) * self.share)
 
 
 @dataclass
@@ -37,7 +42,7 @@ class Request:
     headers: Mapping[str, str]  # looked up without regard to case
     body: bytes = b""
     system: str = "sandbox"
-    sync_fate: str | None = None  # a SyncFate, set by a fault: how a sync that this request creates will end
+    fate: Fate = Fate()  # set by a fault
     port: int = 0  # that it came in by
 
     def __post_init__(self) -> None:
@@ -124,6 +129,11 @@ class Pattern:
 PLAIN = re.compile(r"(?:[\w/ -](?![*?+{|]))*")
 
 
+@cache  # the same in each of thousands of copies of a sandbox
+def path_pattern(template: str) -> Pattern:
+    return Pattern(re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", template) + "/*")
+
+
 class Router:
     """Routes by method and path pattern; `{name}` stands for one path segment and reaches the handler as a text."""
 
@@ -133,9 +143,8 @@ class Router:
         self.templates: list[tuple[str, str]] = []  # method and path pattern of every route, for whoever tests them all
 
     def add(self, method: str, pattern: str, handler: Handler) -> None:
-        expression = re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", self._prefix + pattern)
         self.templates.append((method, self._prefix + pattern))
-        self._routes.append((method, Pattern(expression + "/*"), handler))
+        self._routes.append((method, path_pattern(self._prefix + pattern), handler))
 
     def find(self, method: str, path: str) -> tuple[Handler | None, dict[str, str], list[str]]:
         """The handler and its arguments; without one, the methods that this path would take."""

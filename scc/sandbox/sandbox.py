@@ -1,4 +1,4 @@
-"""The sandbox as a whole: store, clock, both systems, faults, and the server in front of them."""
+"""The sandbox as a whole: store, clock, the systems, faults, and the server in front of them."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from scc.sandbox import eloqua as eloqua_system
+from scc.sandbox import slack as slack_system
 from scc.sandbox.clock import Clock
 from scc.sandbox.faults import Faults
 from scc.sandbox.http import Request, Response, text_response
@@ -57,28 +58,32 @@ class Sandbox:
         self.clock = Clock(now)
         self.store = Store(self.clock)
         self.faults = Faults(seed)
-        eloqua = eloqua_system.Eloqua(self.store, self.clock, seed, None if sync_seconds is not None else sync_polls)
-        self.systems: dict[str, Any] = {"eloqua": eloqua}
-        self.eloqua = eloqua.door
-        if sync_seconds is not None:
-            self.eloqua.limits.sync_seconds = sync_seconds
         size = Size(
             contacts,
             round(contacts * WAITING_SHARE) if waiting is None else waiting,
             contacts * ACTIVITIES_EACH if activities is None else activities,
         )
-        # While DuckDB makes the company, which holds up no other thread, this one reads and builds the rest: a third
-        # of what a small sandbox's start takes.
-        with ThreadPoolExecutor(1) as pool:
+        # While DuckDB makes the company, which holds up no other thread, Python reads modules and builds the rest: a
+        # third of what a small sandbox's start takes.
+        with ThreadPoolExecutor(2) as pool:
+            building = pool.submit(self._build_eloqua, seed, sync_polls, sync_seconds)
             if state is None:
-                founding = pool.submit(found_company, self.store, eloqua, seed, self.clock.naive, size)
+                founding = pool.submit(found_company, self.store, building, seed, self.clock.naive, size)
+            eloqua = building.result()
+            self.systems: dict[str, Any] = {"eloqua": eloqua}
+            self.eloqua = eloqua.door
             self._build(seed, page_size)
             if state is None:
                 founding.result()
         if state is not None:
             state.fill(self)
         self.seed: int = eloqua.seed
-        self._pod_port = 0  # where Eloqua's API lives since its pod moved
+
+    def _build_eloqua(self, seed: int, sync_polls: int | None, sync_seconds: float | None) -> eloqua_system.Eloqua:
+        eloqua = eloqua_system.Eloqua(self.store, self.clock, seed, None if sync_seconds is not None else sync_polls)
+        if sync_seconds is not None:
+            eloqua.limits.sync_seconds = sync_seconds
+        return eloqua
 
     def _build(self, seed: int, page_size: int) -> None:
         """All that no company is made with, imported here for that reason."""
@@ -90,6 +95,7 @@ class Sandbox:
 
         self.systems["salesforce"] = Salesforce(self.store, self.clock, seed, page_size)
         self.salesforce = SalesforceDoor(self.systems["salesforce"])
+        self.slack = self.systems["slack"] = slack_system.Slack(self.clock)
         self.parts = find_parts(clock=self.clock, store=self.store, faults=self.faults, **self.systems)
         self._control = Control(self)
         self.server = Server(self._answer, system_of, self.clock, self.faults)
@@ -126,6 +132,7 @@ class Sandbox:
         self.server.start(self._port)
         for system in self.systems.values():
             system.base_url = self.url
+        self._find_pod()
         return self
 
     def stop(self) -> None:
@@ -133,7 +140,7 @@ class Sandbox:
         self.store.close()
 
     def __enter__(self) -> Sandbox:
-        return self.start()
+        return self if self.server.port else self.start()  # what State.start() gives has been started
 
     def __exit__(self, *_: object) -> None:
         self.stop()
@@ -177,12 +184,22 @@ class Sandbox:
         The old base answers 401 from now on; /id, here as before, names the new one (eloqua.md 1.1).
         Raises OSError when the port is taken.
         """
-        self._pod_port = self.server.listen(port)
-        self.systems["eloqua"].base_url = f"http://127.0.0.1:{self._pod_port}"
-        return self.systems["eloqua"].base_url
+        eloqua = self.systems["eloqua"]
+        eloqua.pod_port = self.server.listen(port)
+        eloqua.base_url = f"http://127.0.0.1:{eloqua.pod_port}"
+        return eloqua.base_url
+
+    def _find_pod(self) -> None:
+        """A pod that had moved when the state was saved is away again: where it was, or elsewhere if that is taken."""
+        if port := self.systems["eloqua"].pod_port:
+            try:
+                self.move_pod(port)
+            except OSError:  # the sandbox that was saved may still run
+                self.move_pod()
 
     def _answer(self, request: Request) -> Response:
-        moved = self._pod_port and request.system == "eloqua" and request.port != self._pod_port
+        pod = self.systems["eloqua"].pod_port
+        moved = pod and request.system == "eloqua" and request.port != pod
         if moved and not LOGIN.match(request.path):
             return text_response("Not authenticated.", 401)
         system = self.systems.get(request.system)
@@ -194,6 +211,8 @@ def system_of(path: str) -> str:
     lowered = path.lower()
     if lowered.startswith("/_sandbox"):
         return "sandbox"
+    if slack_system.PATH.fullmatch(path):
+        return "slack"
     return "salesforce" if lowered.startswith("/services") else "eloqua"
 
 
@@ -212,4 +231,7 @@ def environment(port: int) -> dict[str, str]:
         "SALESFORCE_URL": url,
         "SALESFORCE_CLIENT_ID": salesforce.CLIENT_ID,
         "SALESFORCE_CLIENT_SECRET": salesforce.CLIENT_SECRET,
+        "SLACK_API_URL": url + "/api/",
+        "SLACK_TOKEN": slack_system.TOKEN,
+        "SLACK_CHANNEL": slack_system.CHANNEL,
     }

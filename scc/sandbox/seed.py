@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -29,7 +29,7 @@ from scc.sandbox.company.custom_objects import CUSTOM_FIELDS, CUSTOM_OBJECTS, se
 from scc.sandbox.company.sql import Size, instant
 from scc.sandbox.eloqua.activities import create_activity_table
 from scc.sandbox.eloqua.containers import create_container_tables
-from scc.sandbox.eloqua.entities import create_custom_object_table
+from scc.sandbox.eloqua.entities import create_declared_table
 from scc.sandbox.eloqua.opportunities import create_opportunity_tables
 from scc.sandbox.salesforce.schema import create_tables
 
@@ -44,25 +44,21 @@ SMALL = 20_000
 HELPERS = ("numbers", "person", "company", "campaign_texts")  # tables of the schema staging that go when all is made
 
 
-def seed_company(store: Store, eloqua: Eloqua, seed: int, now: datetime, size: Size) -> None:
-    """Fill an empty store. now: UTC without zone."""
+def seed_company(store: Store, building: Future[Eloqua], seed: int, now: datetime, size: Size) -> None:
+    """Fill an empty store. building: Eloqua, waited for where it is first needed. now: UTC without zone."""
     moment = instant(now)
-    if size.records <= SMALL:
-        store.use_threads(1)  # more of them would take longer to wake than to work
+    # For a small company more of them would take longer to wake than to work.
+    store.use_threads(1 if size.records <= SMALL else None)
     store.create_schemas()
-    store.execute(create_tables())
-    create_activity_table(store)
-    create_container_tables(store)
-    create_opportunity_tables(store)
-    eloqua.people.create_tables()
-    for name in CUSTOM_OBJECTS:
-        create_custom_object_table(store, eloqua.entities[name])
     # range() itself runs on one thread; a table of row numbers lets the statements use all.
     store.execute(f"CREATE TABLE staging.numbers AS SELECT i FROM range({max(size.records, 5000)}) r(i)")
+    store.execute(create_tables())
 
-    def people_of_eloqua() -> None:
+    def people() -> None:
         seed_persons(store, seed, moment, size)
-        seed_accounts(store, eloqua, seed, moment, size)
+        create_activity_table(store)
+        create_container_tables(store)
+        create_opportunity_tables(store)
 
     def campaigns() -> None:
         seed_organization(store, moment)
@@ -82,7 +78,12 @@ def seed_company(store: Store, eloqua: Eloqua, seed: int, now: datetime, size: S
         seed_lists(store, seed, moment)
         seed_email_groups(store, seed)
 
-    at_once(people_of_eloqua, campaigns)
+    at_once(people, campaigns)
+    eloqua = with_custom_objects(building)
+    eloqua.people.create_tables()
+    for name in CUSTOM_OBJECTS:
+        create_declared_table(store, eloqua.entities[name])
+    seed_accounts(store, eloqua, seed, moment, size)
     at_once(marketing, sales)
     store.execute(" ".join(f"DROP TABLE staging.{name};" for name in HELPERS))
     store.use_threads()
@@ -95,17 +96,23 @@ def at_once(*works: Callable[[], None]) -> None:
             running.result()
 
 
-def found_company(store: Store, eloqua: Eloqua, seed: int, now: datetime, size: Size) -> None:
-    """As seed_company, but a small company that this process has made before is copied: milliseconds instead of
-    half a second, most of which DuckDB would spend on planning."""
+def with_custom_objects(building: Future[Eloqua]) -> Eloqua:
+    eloqua = building.result()
     for name in CUSTOM_OBJECTS:
         eloqua.door.declare_custom_object(name, CUSTOM_FIELDS, unique="Record Key")
+    return eloqua
+
+
+def found_company(store: Store, building: Future[Eloqua], seed: int, now: datetime, size: Size) -> None:
+    """As seed_company, but a small company that this process has made before is copied: milliseconds instead of
+    a quarter of a second, most of which DuckDB would spend on planning."""
     key = (seed, now, size)
     with _founding:
         if path := _founded.get(key):
             store.copy_from(path)
+            with_custom_objects(building)
             return
-        seed_company(store, eloqua, seed, now, size)
+        seed_company(store, building, seed, now, size)
         if key not in _asked:
             _asked.add(key)  # keeping costs time too: only for what is asked for again
         elif size.records <= LARGEST_KEPT and len(_founded) < MOST_KEPT:

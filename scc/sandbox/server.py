@@ -13,6 +13,7 @@ import http.client
 import re
 import socket
 import struct
+import sys
 import threading
 import time
 import traceback
@@ -28,21 +29,21 @@ from tornado.httputil import HTTPHeaders, HTTPServerRequest, ResponseStartLine
 from tornado.iostream import StreamClosedError
 from tornado.netutil import bind_sockets
 
-from scc.sandbox.clock import Clock
+from scc.sandbox.clock import Clock, iso
 from scc.sandbox.faults import OF_SYNCS, Fault, Faults, spoil, whole
 from scc.sandbox.http import Failed, Request, Response, text_response
 
 # Above the 32 MB that Eloqua takes, so that the sandbox itself can answer what Eloqua answers (eloqua.md 3.8).
 MAX_BODY = 300 * 1024 * 1024
 MAX_HEADERS = 4 * 1024 * 1024
-KEPT_REQUESTS = 200_000
+KEPT_REQUESTS = 50_000  # some 350 bytes each
 # Smaller answers gain nothing; bigger ones would cost more time than loopback gives back.
 GZIPPED_BYTES = range(1024, 1024 * 1024)
 DRIPS_A_SECOND = 20
 LINGER_ZERO = struct.pack("ii", 1, 0)  # close() then sends RST instead of FIN
 
 
-@dataclass
+@dataclass(slots=True)
 class LoggedRequest:
     """One received request. status is None where a fault kept the answer back; sizes in bytes.
 
@@ -60,6 +61,10 @@ class LoggedRequest:
     response_bytes: int
     seconds: float
     fault: str | None
+
+    def shown(self) -> dict[str, Any]:
+        """For JSON: by the names of the attributes."""
+        return {name: getattr(self, name) for name in self.__slots__} | {"time": iso(self.time)}
 
 
 class Hook:
@@ -161,7 +166,7 @@ class Server:
             entry = LoggedRequest(
                 number,
                 request.system,
-                request.method,
+                sys.intern(request.method),
                 request.path,
                 request.query_text,
                 response.status if response else None,
@@ -197,7 +202,7 @@ class Server:
         if fault.what == "status":
             return fault.response()
         if fault.what in OF_SYNCS:
-            request.sync_fate = fault.fate()
+            request.fate = fault.fate()
         response = await self._loop.run_in_executor(self._threads, self._handle, request, fault)
         return None if fault.what in ("reset_after", "silence") else response
 

@@ -29,6 +29,7 @@ ABOUT_CODE = {
     *("TypeError", "AttributeError", "NameError", "ImportError", "ModuleNotFoundError"),
     "MissingParameterException",
 }
+OURS = "scc.errors."
 QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
 
 
@@ -84,10 +85,17 @@ def _retold(text: str) -> str:
     head, header, trace = text.rpartition("Traceback (most recent call last):\n")
     lines = trace.splitlines(keepends=True)
     frames = "".join(itertools.takewhile(lambda line: line.startswith(" "), lines))
-    kind, _, message = trace[len(frames) :].rstrip().partition(": ")
-    if kind.startswith("scc.errors."):
-        return f"{head.partition(chr(10))[0]} {message}"
-    return f"{ADDRESS.sub('(address)', head)}{header}{frames}{_masked(kind, message)}"
+    if trace[len(frames) :].startswith(OURS):
+        return f"{head.partition(chr(10))[0]} {sentence_of(text)}"
+    return f"{ADDRESS.sub('(address)', head)}{header}{frames}{sentence_of(text)}"
+
+
+def sentence_of(text: str) -> str:
+    """What `sentence` makes of an error of which only the formatted traceback is left, at the end of a text."""
+    trace = text.rpartition("Traceback (most recent call last):\n")[2].splitlines(keepends=True)
+    last = "".join(itertools.dropwhile(lambda line: line.startswith(" "), trace)).rstrip()
+    kind, _, message = last.partition(": ")
+    return message if kind.startswith(OURS) else _masked(kind, message)
 
 
 def _configure_logging() -> None:

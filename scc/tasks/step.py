@@ -5,14 +5,15 @@ import functools
 import logging
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import luigi
+from luigi.rpc import RPCError
 
-from scc import outputs, verdict
+from scc import finished, outputs, slack, verdict
 from scc.catching_up import Slot
 from scc.config import eloqua_credentials, salesforce_credentials
 from scc.eloqua import syncs
@@ -20,16 +21,23 @@ from scc.eloqua.bulk import Bulk
 from scc.eloqua.client import Eloqua
 from scc.errors import BrokenStep, ConfigError, LeaseHeld, SccError
 from scc.lease import Lease
-from scc.receipts import Receipt
+from scc.metrics import Metrics
+from scc.receipts import Counts, Receipt
 from scc.salesforce.client import Salesforce
 from scc.tables import Engine, Schema, Table
 from scc.tasks import runtime
 from scc.transport import Transport
+from scc.usage import Usage
 
 log = logging.getLogger(__name__)
 
 SLOT = "%Y-%m-%dT%H%M"
 UNFINISHED = "unfinished"
+# what a process remembers from one slot to the next, if it has to
+STATE = "state"
+# the `resources` of a step that asks Eloqua for syncs: luigid lets only so many of them run at once, over all processes.
+# bin/run-job waits in that queue for a process whose module says so. The guarantee is the budget, not the queue
+BULK = {"eloqua_bulk": 1}
 
 
 class Step(luigi.Task):
@@ -68,6 +76,15 @@ class Step(luigi.Task):
         """This step's receipt, its output when it changes a remote system."""
         return Receipt(self.folder / f"{self._name()}.json")
 
+    def settle(self, counts: Counts, limit: float, about: Mapping[str, Any]) -> None:
+        """Account for what this step did: in its receipt (see Receipt.settle), the verdict and the run's metrics.
+
+        The metrics come first: more rejected records than the limit are worth knowing, and fail the step.
+        """
+        self._run.metrics.account(counts, about)
+        if self.receipt().settle(counts, limit, about) == "partly":
+            verdict.partly(self.process)
+
     def engine(self) -> Engine:
         """The engine, on a connection of this step's own."""
         return Engine()
@@ -90,10 +107,25 @@ class Step(luigi.Task):
     def _run(self) -> "Run":
         return current_run(self.process, self.dry_run, f"{self.slot:{SLOT}}")
 
+    def check_lease(self) -> None:
+        """Take this run's lease; later: raise LeaseLost when too little of it is left. For changes that no transport sends."""
+        self._run.transport.lease_check()
+
     def progress(self) -> Callable[[str], None]:
-        """A function that shows what this step is at, in luigid's web page."""
+        """A function that shows what this step is at, in luigid's web page. A luigid that is lost must not fail the step."""
         show = getattr(self, "set_status_message", None)  # Luigi lends it while the step runs
-        return lambda text: show(text) if show else None
+
+        def tell(text: str) -> None:
+            nonlocal show
+            if show is None:
+                return
+            try:
+                show(text)
+            except RPCError:  # after all its retries: once is enough
+                show = None
+                log.warning("luigid does not answer; this step goes on without showing its progress")
+
+        return tell
 
     def parts(self, name: str = "") -> syncs.Parts:
         """Where an import of this step keeps what it knows; name: of a second one."""
@@ -104,11 +136,15 @@ class Step(luigi.Task):
 
         An error that keeps us from knowing reaches the verdict, which Luigi does not tell.
         """
+        slack.begin(self)
+        if self.dry_run:
+            verdict.rehearsed(self.process)
         try:
             with _explained():
                 return super().complete() and not self._superseded()
         except SccError as error:
             verdict.failed(error)
+            slack.failed(self, error)
             raise
 
     def deps(self) -> Any:
@@ -147,18 +183,48 @@ def _explained() -> Iterator[None]:
         raise BrokenStep(runtime.explained(error)) from None
 
 
-class Process(Step, luigi.WrapperTask):
-    """A whole process: what `luigi --module jobs.x X` names. Done when all the steps it requires are."""
+class Process(Step):
+    """A whole process: what `luigi --module jobs.x X` names. Output: the proof that all the steps it requires are done.
+
+    Not a WrapperTask, which leaves nothing behind: whoever does not know the process asks scc.finished. Needs no remote
+    system to know that it is done.
+    """
+
+    def output(self) -> outputs.JsonTarget:
+        return finished.marker(self.folder)
+
+    def run(self) -> None:
+        outcomes = {
+            path: target.read()["outcome"] if isinstance(target, Receipt) else None
+            for path, target in self._required().items()
+        }
+        about = {"process": self.process, "slot": f"{self.slot:{SLOT}}", "dry_run": self.dry_run}
+        self.output().write({**about, "outputs": outcomes})
+
+    def _required(self) -> dict[str, outputs.Target]:
+        """The outputs of the steps it requires, by their paths from its own folder."""
+        return {os.path.relpath(target.path, self.folder): target for target in luigi.task.flatten(self.input())}
 
     def _superseded(self) -> bool:
-        return False  # its steps say so themselves
+        """Whether the proof no longer holds: a step is required that it does not name, or one is to be done again.
+
+        So an enrichment that joined the file later is still done in an older slot that is run again, and an output that
+        was moved away is made anew.
+        """
+        steps = luigi.task.flatten(self.requires())
+        return not (
+            all(step.complete() for step in steps)
+            and self._required().keys() <= (finished.named(self.folder) or {}).keys()
+        )
 
 
 class Run:
     """What the steps of one process share within one process of the operating system: the lease, one login per system."""
 
     def __init__(self, process: str, dry_run: bool, slot: str):
-        folder = outputs.root() / process
+        folder = self._folder = outputs.root() / process
+        self._process, self._slot = process, slot
+        self.metrics = Metrics(process)
         self._lease: Lease | None = None
         if dry_run:  # a rehearsal changes nothing, and hinders nobody
             self.transport = Transport(dry_run)
@@ -181,18 +247,33 @@ class Run:
 
     @functools.cached_property
     def bulk(self) -> Bulk:
-        return Bulk(Eloqua(self.transport, eloqua_credentials()))
+        return Bulk(Eloqua(self.transport, eloqua_credentials()), lambda uri: self.usage.before_sync(uri))
+
+    @functools.cached_property
+    def usage(self) -> Usage:
+        return Usage(self._folder, self._process, self._slot)
 
     @functools.cached_property
     def salesforce(self) -> Salesforce:
         return Salesforce(self.transport, salesforce_credentials())
 
     def end(self) -> None:
-        """Say what was called, and let the next run have the lease."""
+        """Say what was called, let the next run have the lease, and push the metrics, unless it was a rehearsal."""
         calls = sorted(self.transport.calls.items())
         log.info("calls: %s", "; ".join(f"{' '.join(key)} {count}" for key, count in calls) or "none")
         if self._lease:
             self._lease.release()
+            self.metrics.push(self.transport.calls, self._remaining_quota())
+
+    def _remaining_quota(self) -> dict[str, int]:
+        """What the process may still ask of Eloqua; nothing where it asked for nothing, or nobody can know."""
+        if "usage" not in vars(self):
+            return {}
+        try:
+            return self.usage.remaining()
+        except SccError as error:
+            log.warning("the remaining quota is not known: %s", error)
+            return {}
 
 
 _slot = functools.cache(Slot)  # one for each slot: it remembers what Luigi was told

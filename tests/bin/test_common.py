@@ -9,7 +9,7 @@ import pytest
 
 from tests.bin.conftest import CHECKOUT
 
-LOCKS = ("requirements.txt", "dev-requirements.txt")
+LOCKS = ("requirements.txt", "luigid-requirements.txt", "dev-requirements.txt")
 
 
 def script(path, text):
@@ -91,7 +91,7 @@ def test_the_environment_holds_the_locks_and_the_checkout_and_is_made_once(bash,
 
     assert [run.returncode for run in at_once] == [0, 0, 0], at_once
     calls = python()
-    assert calls[0] == "venv" and len(calls) == 3
+    assert calls[0] == "venv" and len(calls) == 1 + len(LOCKS)
     for call, lock in zip(calls[1:], LOCKS, strict=True):
         assert call.startswith("pip install") and "--require-hashes" in call and call.endswith(f"{checkout}/{lock}")
     assert again.stdout == f"{checkout}/scc/__init__.py {checkout}/.venv\n"

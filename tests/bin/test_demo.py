@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.bin.conftest import CHECKOUT, await_, ended, get, kill_all
+from tests.bin.conftest import CHECKOUT, await_, ended, get, kill_all, listens
+from tests.components import require
 
 pytestmark = pytest.mark.skipif(
     Path(sys.prefix) != CHECKOUT / ".venv",
@@ -54,7 +55,7 @@ def test_the_demo_fills_the_waiting_records_and_keeps_its_servers_up_if_told_to(
     before, filled, in_error, after = map(int, row.groups())
     assert before == filled + in_error + after and filled > 0
     assert re.search(r"^ +in error: \d+ × .+$", run.stdout, re.MULTILINE)
-    assert re.search(r"^API calls +Eloqua [1-9]\d*, Salesforce [1-9]\d*$", run.stdout, re.MULTILINE)
+    assert re.search(r"^API calls +Eloqua [1-9]\d*, Salesforce [1-9]\d*, Slack \d+$", run.stdout, re.MULTILINE)
     outputs = Path(re.search(r"^Outputs +(.+)$", run.stdout, re.MULTILINE)[1])
     assert list(outputs.rglob("*.parquet")) and list(outputs.rglob("*.json"))
     assert "heartbeat" not in run.stderr
@@ -69,6 +70,31 @@ def test_the_demo_fills_the_waiting_records_and_keeps_its_servers_up_if_told_to(
     for pid in pids:
         os.kill(pid, signal.SIGTERM)
     await_(lambda: not group(started.pid), "the end of both")
+
+
+def test_the_stack_records_the_run_everywhere_and_goes_when_it_is_interrupted(demo):
+    for package in ("postgres", "prometheus", "prometheus-pushgateway", "prometheus-alertmanager", "curl"):
+        require(package, "postgresql" if package == "postgres" else None)
+    run = demo("--contacts", "300", "--stack")
+    shown = ""
+    for line in run.stdout:
+        shown += line
+        if line.startswith("Stop them"):
+            break
+    addresses = re.findall(r"(http://127\.0\.0\.1:\d+)", shown)
+    at = dict(re.findall(r"(history|Prometheus|Alertmanager|Pushgateway) +(http://127\.0\.0\.1:\d+)", shown))
+
+    assert "Enrichment" in get(f"{at['history']}/history").decode()
+    assert b'scc_process_last_exit_code{instance="",job="scc",process="Enrichment"} 0' in get(f"{at['Pushgateway']}/metrics")
+    asked = f"{at['Prometheus']}/api/v1/query?query=scc_process_last_exit_code"
+    await_(lambda: b'"process":"Enrichment"' in get(asked), "Prometheus to see the heartbeat")
+    assert b"SccDidNotStart" in get(f"{at['Prometheus']}/api/v1/rules")
+    await_(lambda: b"SccWatchdog" in get(f"{at['Alertmanager']}/api/v2/alerts"), "the first alert")
+
+    os.killpg(run.pid, signal.SIGINT)
+    assert ended(run).returncode == 130
+    assert group(run.pid) == []
+    assert not [url for url in set(addresses) if listens(int(url.rpartition(":")[2]))]
 
 
 def test_a_company_in_which_nothing_waits_is_no_success_and_all_that_was_started_is_stopped(demo, tmp_path):
@@ -93,12 +119,15 @@ def test_a_demo_that_is_interrupted_stops_all_it_started(demo, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("arguments", [["--contacts"], ["--contacts", "many"], ["--contacts", "0"], ["--colour"]])
+WRONG = [["--contacts"], ["--contacts", "many"], ["--contacts", "0"], ["--colour"], ["--keep", "--stack"]]
+
+
+@pytest.mark.parametrize("arguments", WRONG)
 def test_wrong_usage_is_said(demo, arguments):
     run = ended(demo(*arguments))
 
     assert run.returncode == 2
-    assert "--contacts" in run.stderr
+    assert "--contacts" in run.stderr or "--keep" in run.stderr
 
 
 def group(leader: int) -> list[int]:

@@ -24,11 +24,11 @@ def test_a_success_is_told(root, gateway):
     assert run.returncode == 0 and WARNING not in run.stderr
     assert set(told) == {
         "last_start_timestamp_seconds", "last_end_timestamp_seconds", "last_success_timestamp_seconds",
-        "last_exit_code", "duration_seconds", "partly",
+        "last_exit_code", "duration_seconds", "partly", "luigid_unreachable",
     }  # fmt: skip
     assert before <= told["last_start_timestamp_seconds"] <= told["last_end_timestamp_seconds"] <= time.time()
     assert told["last_success_timestamp_seconds"] == told["last_end_timestamp_seconds"]
-    assert told["last_exit_code"] == told["partly"] == 0
+    assert told["last_exit_code"] == told["partly"] == told["luigid_unreachable"] == 0
     assert told["duration_seconds"] <= time.time() - before
 
 
@@ -77,12 +77,20 @@ def test_a_run_that_is_stopped_before_luigi_runs_tells_its_end(root, gateway):
     assert gateway.heartbeats()["last_exit_code"] == 143
 
 
-@pytest.mark.parametrize("option", ["--dry-run", "--dry"])
+@pytest.mark.parametrize("option", ["--dry-run", "--dry", "--d", "--Chore-dry-run", "--Chore-dr"])
 def test_a_dry_run_tells_nothing(root, gateway, option):
     run = root.run(*CHORE, option, PUSHGATEWAY_URL=gateway.url)
 
     assert run.returncode == 0 and root.slots()
     assert gateway.heartbeats() == {}
+
+
+def test_a_dry_run_that_only_luigi_knows_of_is_no_success(root, gateway):
+    run = root.run(PUSHGATEWAY_URL=gateway.url, CHORE_VERDICT="dry_run=yes")
+
+    told = gateway.heartbeats()
+    assert run.returncode == told["last_exit_code"] == 0
+    assert "last_success_timestamp_seconds" not in told
 
 
 def test_an_unreachable_gateway_changes_nothing(root):

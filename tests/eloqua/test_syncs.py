@@ -12,7 +12,7 @@ import pytest
 
 from scc.eloqua.bulk import Bulk, SyncFailed, SyncPostponed
 from scc.eloqua.client import Eloqua
-from scc.eloqua.syncs import Import, Outcome, Parts, export, import_table
+from scc.eloqua.syncs import Import, Outcome, Parts, export, import_table, settle
 from scc.errors import Refused, Unaccounted, Unavailable
 from scc.tables import Table
 from scc.transport import Transport
@@ -507,6 +507,67 @@ def test_a_failed_import_is_sent_again_by_the_next_run(bulk: Bulk, instance: Ins
 
     assert outcome.syncs == ["/syncs/2"]
     assert staged(instance, "/syncs/2") == rows(3)
+
+
+# what a killed run leaves to the run of another slot
+
+
+def settled(bulk: Bulk, folder: Path) -> list[str]:
+    """What is left open after a later run settled what it found."""
+    settle(bulk, folder / "unfinished", lambda text: None)
+    return [path.name for path in folder.glob("unfinished/*")]
+
+
+def test_a_finished_import_leaves_nothing_to_settle(bulk: Bulk, instance: Instance, folder: Path) -> None:
+    run_import(bulk, filled(folder, rows(3)), folder)
+
+    assert list(folder.glob("unfinished/*")) == []
+
+
+def test_an_import_killed_anywhere_is_settled_by_the_next_run_before_it_begins(http: RequestsMock, folder: Path) -> None:
+    def settle_and_import(bulk: Bulk) -> None:
+        assert settled(bulk, folder) == []
+        outcomes.append(run_import(bulk, filled(folder, rows(3)), folder))
+
+    outcomes: list[Outcome] = []
+    for instance in kills(http, folder, settle_and_import):
+        assert outcomes[-1].updated == 3
+        assert taken(instance) == rows(3)
+
+
+def test_an_import_whose_sync_was_never_asked_for_is_forgotten_by_a_later_run(
+    bulk: Bulk, instance: Instance, folder: Path
+) -> None:
+    instance.answers("POST", "/syncs", Killed())
+    with pytest.raises(Killed):
+        run_import(bulk, filled(folder, rows(3)), folder)
+
+    assert settled(bulk, folder) == []
+    assert not list(folder.glob("Fill.part-*"))
+    assert instance.deleted == instance.defined
+
+
+def test_a_failed_import_of_an_earlier_run_is_forgotten(bulk: Bulk, instance: Instance, folder: Path) -> None:
+    with pytest.raises(Killed):
+        run_import(bulk, filled(folder, rows(3)), folder, killed_at("success"))
+    failing_sync(instance, 1)
+
+    assert settled(bulk, folder) == []
+    assert not list(folder.glob("Fill.part-*"))
+    assert instance.deleted == instance.defined
+
+
+def test_an_import_of_an_earlier_run_that_does_not_add_up_is_told_once(
+    bulk: Bulk, instance: Instance, folder: Path
+) -> None:
+    with pytest.raises(Killed):
+        run_import(bulk, filled(folder, rows(3)), folder, killed_at("success"))
+    instance.answers("GET", "/syncs/1/logs", page([line("ELQ-00130", count=3), line("ELQ-00012", count=2)]))
+
+    with pytest.raises(Unaccounted):
+        settled(bulk, folder)
+
+    assert settled(bulk, folder) == []
 
 
 # accounts

@@ -11,11 +11,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from scc.errors import LeaseHeld, LeaseLost, VolumeUnavailable
+from scc.errors import ConfigError, LeaseHeld, LeaseLost, VolumeUnavailable
 from scc.lease import Lease
+from scc.outputs import ROOT_FILE, create_once
 from tests.canned import Clock, clock_of  # noqa: F401 (a fixture)
 
 LIFETIME = 1.0
@@ -41,8 +43,11 @@ def _lifetime(settings: Callable[[str, str, object], None]) -> None:
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return tmp_path / "enrichment" / "lease"
+def folder(outputs_folder: Path) -> Path:
+    """Where the lease lies, on a volume that is there."""
+    outputs_folder.mkdir()
+    (outputs_folder / ROOT_FILE).write_text("{}")
+    return outputs_folder / "enrichment" / "lease"
 
 
 @pytest.fixture
@@ -108,6 +113,13 @@ def fails(lease: Lease) -> bool:
 
 def renewals(folder: Path, number: int = 1) -> int:
     return json.loads((folder / f"{number:08}.json").read_text())["renewals"]
+
+
+def held_by_another(folder: Path, number: int = 1, **also: object) -> None:
+    """The file of another machine's run."""
+    folder.mkdir(parents=True, exist_ok=True)
+    document = {"slot": "2026-11-22T0600", "host": "pod-7", "pid": 17, "lifetime": LIFETIME, "renewals": 0, **also}
+    (folder / f"{number:08}.json").write_text(json.dumps(document))
 
 
 def compete(folder: Path, start: object, results: object) -> None:
@@ -304,3 +316,141 @@ def test_leftovers_of_killed_writes_are_no_lease(take: Callable[[], Lease], fold
     (folder / ".00000007.json.abcdef.tmp").write_text("half")
 
     assert take().number == 1
+
+
+def test_a_newcomer_decides_within_one_lifetime(
+    take: Callable[[], Lease],
+    folder: Path,
+    clock_of: Callable[[str], Clock],  # noqa: F811
+    settings: Callable[..., None],
+) -> None:
+    settings("lease", "lifetime", 150)
+    clock = clock_of("scc.lease")
+    held_by_another(folder, lifetime=150)
+    sleep = clock.sleep
+
+    def sleep_while_the_other_renews(seconds: float) -> None:
+        sleep(seconds)
+        held_by_another(folder, lifetime=150, renewals=len(clock.pauses))
+
+    clock.sleep = sleep_while_the_other_renews  # type: ignore[method-assign]
+
+    with pytest.raises(LeaseHeld, match=r"slot 2026-11-22T0600, host pod-7, pid 17"):
+        take()
+
+    assert 150 <= sum(clock.pauses) <= 152
+
+
+def test_a_newcomer_waits_as_long_as_the_holder_counts(
+    take: Callable[[], Lease],
+    folder: Path,
+    clock_of: Callable[[str], Clock],  # noqa: F811
+    settings: Callable[..., None],
+) -> None:
+    settings("lease", "lifetime", 100)  # this machine's own luigi.cfg
+    held_by_another(folder, lifetime=600)
+    clock = clock_of("scc.lease")
+
+    assert take().number == 2
+    assert 600 <= sum(clock.pauses) <= 605
+
+
+@pytest.mark.parametrize(
+    "text", ["", "half a docum", "[]", '{"lifetime": "long"}', '{"lifetime": -1, "slot": "a b <c>"}']
+)
+def test_a_holder_that_says_nothing_sensible_counts_by_our_own_lifetime(
+    take: Callable[[], Lease], folder: Path, caplog: pytest.LogCaptureFixture, text: str
+) -> None:
+    folder.mkdir(parents=True)
+    (folder / "00000001.json").write_text(text)
+
+    assert take().number == 2
+    assert "<c>" not in caplog.text
+
+
+def test_a_run_that_comes_back_while_it_is_succeeded_stops_and_so_does_its_successor(
+    take: Callable[[], Lease],
+    folder: Path,
+    clock_of: Callable[[str], Clock],  # noqa: F811
+) -> None:
+    held_by_another(folder, lifetime=1)
+    clock = clock_of("scc.lease")
+    sleep = clock.sleep
+
+    def sleep_and_come_back(seconds: float) -> None:
+        sleep(seconds)
+        if (folder / "00000002.json").exists():
+            held_by_another(folder, lifetime=1, renewals=5)
+
+    clock.sleep = sleep_and_come_back  # type: ignore[method-assign]
+
+    with pytest.raises(LeaseHeld, match="came back to life"):
+        take()
+
+    assert not (
+        folder / "00000002.released"
+    ).exists()  # the one that came back may still be writing: a lifetime must pass
+
+
+def test_numbers_never_go_back_when_old_files_were_cleared_away(take: Callable[[], Lease], folder: Path) -> None:
+    folder.mkdir(parents=True)
+    (folder / "00000041.wrote").write_text("2026-11-21T0615")
+    (folder / "00000041.json").write_text("{}")
+    (folder / "00000041.released").write_text("")
+    (folder / "00000007.wrote").write_text("2026-11-20T0615")
+
+    assert take().number == 42
+
+
+def test_a_newcomer_that_slept_until_its_number_was_cleared_away_takes_the_next(
+    take: Callable[[], Lease], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It saw number 1 released; when it creates number 2, number 9 is long there, and number 2 cleared away."""
+
+    def create_late(path: Path, text: str) -> bool:
+        if not (folder / "00000009.json").exists():
+            held_by_another(folder, number=9)
+            (folder / "00000009.released").write_text("")
+        return create_once(path, text)
+
+    folder.mkdir(parents=True)
+    (folder / "00000001.released").write_text("")
+    monkeypatch.setattr("scc.lease.create_once", create_late)
+
+    assert take().number == 10
+
+
+def test_a_run_whose_lease_was_deleted_may_not_write(take: Callable[[], Lease], folder: Path) -> None:
+    lease = take()
+    lease.check()
+
+    shutil.rmtree(folder)
+
+    assert fails(lease)
+
+
+def test_a_run_sees_its_successor_at_its_next_check(take: Callable[[], Lease], folder: Path, settings: Any) -> None:
+    settings("lease", "lifetime", 1000)  # no renewal before the test is over
+    lease = take()
+    lease.check()
+
+    held_by_another(folder, number=2)
+
+    assert fails(lease)
+
+
+def test_a_volume_that_is_away_is_no_first_run(take: Callable[[], Lease], folder: Path, outputs_folder: Path) -> None:
+    (outputs_folder / ROOT_FILE).unlink()  # what an empty mount point looks like
+
+    with pytest.raises(VolumeUnavailable):
+        take()
+
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize("lifetime", [0, -1, "nan", "inf", 3601])
+def test_a_lifetime_that_is_none_is_refused(take: Callable[[], Lease], settings: Any, lifetime: object) -> None:
+    settings("lease", "lifetime", lifetime)
+
+    with pytest.raises(ConfigError, match=r"lifetime in luigi\.cfg must be seconds above 0, at most 3,600"):
+        take()

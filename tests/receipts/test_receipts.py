@@ -21,7 +21,7 @@ def document(path: Path) -> dict[str, Any]:
     return json.loads(path.read_text())
 
 
-@pytest.mark.parametrize("outcome", ["created", "updated", "unchanged", "rejected", "deferred"])
+@pytest.mark.parametrize("outcome", ["created", "updated", "deleted", "unchanged", "rejected", "deferred"])
 def test_every_planned_record_has_one_outcome(outcome: str) -> None:
     Counts(planned=3, **{outcome: 3}).check()
 
@@ -41,6 +41,7 @@ def test_a_settled_receipt_says_what_was_done(receipt: Receipt) -> None:
         "planned": 3,
         "created": 0,
         "updated": 2,
+        "deleted": 0,
         "unchanged": 0,
         "rejected": 0,
         "deferred": 1,

@@ -88,6 +88,45 @@ def test_the_fields_of_a_type_are_those_of_the_reference(shared_eloqua):
     assert shared_eloqua.get("/activities/fields", activityType="Dance").status_code == 400
 
 
+WEB = {"Linked": "{{Activity.Field(LinkedToContactDate)}}", "At": BORN, "Id": "{{Activity.Id}}"}
+RESPONSE = {
+    "Date": "{{Activity.CampaignResponse.CreatedAt}}",
+    "Status": "{{Activity.CampaignResponse.Field(MemberStatus)}}",
+}
+
+
+@pytest.mark.parametrize("kind", ["PageView", "WebVisit"])
+def test_a_visit_says_when_its_contact_was_known_and_which_saved_one_it_is(shared_eloqua, kind):
+    fields = {**WEB, "Saved": f"{{{{Activity.Field({kind}SavedId)}}}}"}
+
+    rows = shared_eloqua.export("/activities", fields, filter=of(kind))
+
+    assert rows and all(row["Linked"] == row["At"] and row["Saved"] == row["Id"] for row in rows)
+
+
+def test_the_date_of_the_link_follows_the_zone_of_the_export_as_the_activity_itself(quiet, eloqua):
+    quiet.eloqua.add_contact("ana@example.com")
+    quiet.eloqua.add_activity("PageView", "ana@example.com", "2026-11-02T08:00:00Z")
+
+    rows = eloqua.export("/activities", WEB, filter=of("PageView"), areSystemTimestampsInUTC=False)
+
+    assert [(row["At"], row["Linked"]) for row in rows] == [("2026-11-02 03:00:00", "2026-11-02 03:00:00")]
+
+
+@pytest.mark.parametrize("kind", ["EmailSend", "EmailOpen", "EmailClickthrough", "FormSubmit", "PageView"])
+def test_the_campaign_response_of_an_activity_is_empty_unless_a_test_says_so(quiet, eloqua, kind):
+    quiet.eloqua.add_contact("ana@example.com")
+    quiet.eloqua.add_activity(kind, "ana@example.com")
+    told = {"CampaignResponseDate": "2026-11-03 10:00:00", "CampaignResponseMemberStatus": "Responded"}
+    quiet.eloqua.add_activity(kind, "ana@example.com", **told)
+
+    rows = eloqua.export("/activities", RESPONSE, filter=of(kind))
+
+    assert [tuple(row.values()) for row in rows] == [("", ""), ("2026-11-03 10:00:00", "Responded")]
+    listed = {i["name"]: i["dataType"] for i in eloqua.get("/activities/fields", activityType=kind).json()["items"]}
+    assert (listed["CampaignResponseDate"], listed["CampaignResponseMemberStatus"]) == ("date", "string")
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -200,10 +239,12 @@ def test_external_activities_are_imported_row_by_row(quiet, eloqua):
             {**good, "Asset": "Moon"},
             {**good, "Email": "stranger@example.com"},
             {**good, "At": "soon"},
+            {**good, "Name": "F" * 101},
         ],
     )
 
-    assert [r["statusCode"] for r in sync["rejects"]] == ["ELQ-00070", "ELQ-00072", "ELQ-00085", "ELQ-00125"]
+    codes = ["ELQ-00070", "ELQ-00072", "ELQ-00085", "ELQ-00125", "ELQ-00125"]
+    assert [r["statusCode"] for r in sync["rejects"]] == codes
     assert (sync["codes"]["ELQ-00069"], sync["codes"]["ELQ-00068"]) == (2, 1) and "ELQ-00123" in sync["codes"]
     made = quiet.eloqua.activities("External")
     assert [(a["ContactId"], a["AssetName"], a["CampaignId"]) for a in made] == [(ana, "Fair", "7")] * 2

@@ -122,7 +122,7 @@ def test_the_summary_counts_records_by_status_and_calls_by_system(sandbox, eloqu
         OBJECTS[1]: 12,
     }
     assert sum(counts.get("Waiting", 0) for counts in summary["custom_object_records"].values()) == 2
-    assert summary["crm"]["Campaign"] == 40 and summary["calls"] == {"eloqua": 1, "salesforce": 1}
+    assert summary["crm"]["Campaign"] == 40 and summary["calls"] == {"eloqua": 1, "salesforce": 1, "slack": 0}
 
 
 def test_a_mutation_says_what_changed_and_by_which_request(sandbox, eloqua):

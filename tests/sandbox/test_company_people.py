@@ -42,6 +42,19 @@ def test_another_process_makes_the_same_company_to_the_last_byte():
     assert len(here) > 25 and here != fingerprints(Sandbox(contacts=300, seed=6, now=NOW))
 
 
+def rows_in_order(sandbox):
+    digest = "SELECT md5(string_agg(md5(t::VARCHAR), '' ORDER BY rowid)) FROM "
+    return {name: sandbox.store.value(digest + name + " t") for (name,) in sandbox.store.rows(TABLES)}
+
+
+def test_threads_change_nothing_not_even_the_order_of_rows(monkeypatch):
+    monkeypatch.setattr("scc.sandbox.store.THREADS", 4)
+    on_one = rows_in_order(Sandbox(contacts=5000, seed=77, now=NOW))
+    monkeypatch.setattr("scc.sandbox.seed.SMALL", 0)  # as a company of more than 20,000 contacts is made
+
+    assert rows_in_order(Sandbox(contacts=5000, seed=77, now=NOW)) == on_one
+
+
 def test_there_are_about_three_activities_a_contact_of_all_types_and_their_ids_are_unique(activities):
     assert 2.4 * 3000 < len(activities) < 3.6 * 3000
     assert {row["Type"] for row in activities} == set(TYPES)

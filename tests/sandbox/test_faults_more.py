@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import socket
 import subprocess
@@ -150,6 +152,115 @@ def test_a_share_of_the_rows_is_rejected_with_the_chosen_code_and_the_others_go_
     assert sorted(row["Record_Key1"] for row in sandbox.eloqua.records(EVENTS)) == ["k1", "k2", "k3", "k5", "k6", "k7"]
 
 
+def ingest(salesforce, rows, operation="insert", header="LastName,Company"):
+    """A Bulk 2.0 job over leads; its last GET, and the lines of its failed rows."""
+    jobs = salesforce.base + "/jobs/ingest"
+    job = salesforce.http.post(jobs, json={"object": "Lead", "operation": operation}).json()["id"]
+    data = "\n".join([header, *rows]) + "\n"
+    assert (
+        salesforce.http.put(f"{jobs}/{job}/batches", data=data, headers={"Content-Type": "text/csv"}).status_code == 201
+    )
+    salesforce.http.patch(f"{jobs}/{job}", json={"state": "UploadComplete"})
+    shown = {}
+    for _ in range(3):
+        shown = salesforce.http.get(f"{jobs}/{job}").json()
+    failed = list(csv.DictReader(io.StringIO(salesforce.http.get(f"{jobs}/{job}/failedResults").text)))
+    return shown, failed
+
+
+def test_a_share_of_the_rows_of_an_ingest_job_fails_with_the_chosen_code_and_the_others_are_written(
+    sandbox, salesforce
+):
+    sandbox.salesforce.clear("Lead")
+    fault(sandbox, {"what": "sync_rejects", "system": "salesforce", "share": 0.25, "code": "STRING_TOO_LONG"})
+
+    job, failed = ingest(salesforce, [f"n{i},Hooli" for i in range(8)])
+
+    assert (job["state"], job["numberRecordsProcessed"], job["numberRecordsFailed"]) == ("JobComplete", 8, 2)
+    assert {row["LastName"]: row["sf__Error"].split(":")[0] for row in failed} == {
+        "n0": "STRING_TOO_LONG",
+        "n4": "STRING_TOO_LONG",
+    }
+    held = {row["LastName"] for row in sandbox.salesforce.rows("Lead")}
+    assert held == {"n1", "n2", "n3", "n5", "n6", "n7"}
+
+
+def test_a_failed_row_of_an_update_names_its_record(sandbox, salesforce):
+    sandbox.salesforce.clear("Lead")
+    ids = [sandbox.salesforce.add("Lead", {"LastName": "old", "Company": "Hooli"}) for _ in range(3)]
+    fault(sandbox, {"what": "sync_rejects", "path": "/jobs/ingest$", "share": 0.01})
+
+    _, failed = ingest(salesforce, [f"{i},new" for i in ids], "update", "Id,LastName")
+
+    assert [(row["sf__Id"], row["sf__Error"].split(":")[0]) for row in failed] == [(ids[0], "UNABLE_TO_LOCK_ROW")]
+    assert [row["LastName"] for row in sandbox.salesforce.rows("Lead")] == ["old", "new", "new"]
+
+
+def test_a_share_of_a_collection_is_refused_record_by_record(sandbox, salesforce):
+    sandbox.salesforce.clear("Lead")
+    fault(sandbox, {"what": "sync_rejects", "path": "/composite/sobjects", "share": 0.4, "times": 1})
+    leads = [{"attributes": {"type": "Lead"}, "LastName": f"n{i}", "Company": "Hooli"} for i in range(5)]
+    leads[1:1] = [{"attributes": {"type": "Account"}, "Name": "Zorg"}]  # counted with the others
+    collections = salesforce.base + "/composite/sobjects"
+
+    answer = salesforce.http.post(collections, json={"records": leads})
+    again = salesforce.http.post(collections, json={"records": leads[:1]})
+
+    verdicts = answer.json()
+    assert answer.status_code == 200 and [v["success"] for v in verdicts] == [False, True, False, True, True, False]
+    assert verdicts[0]["errors"][0]["statusCode"] == "UNABLE_TO_LOCK_ROW" and "id" not in verdicts[0]
+    held = [row["LastName"] for row in sandbox.salesforce.rows("Lead")]
+    assert (held, again.json()[0]["success"]) == (["n2", "n3", "n0"], True)
+
+
+@pytest.mark.parametrize("method", ["PATCH", "DELETE"])
+def test_records_that_a_fault_refuses_are_neither_changed_nor_deleted(sandbox, salesforce, method):
+    sandbox.salesforce.clear("Lead")
+    ids = [sandbox.salesforce.add("Lead", {"LastName": "old", "Company": "Hooli"}) for _ in range(2)]
+    fault(sandbox, {"what": "sync_rejects", "method": method, "share": 0.5})
+    collections = salesforce.base + "/composite/sobjects"
+
+    if method == "DELETE":
+        answer = salesforce.http.delete(collections, params={"ids": ",".join(ids)})
+    else:
+        records = [{"attributes": {"type": "Lead"}, "id": i, "LastName": "new"} for i in ids]
+        answer = salesforce.http.patch(collections, json={"records": records})
+
+    assert [v["success"] for v in answer.json()] == [False, True]
+    rows = [(r["Id"], r["LastName"]) for r in sandbox.salesforce.rows("Lead") if not r["IsDeleted"]]
+    assert rows == [(ids[0], "old")] + ([(ids[1], "new")] if method == "PATCH" else [])
+
+
+def test_all_or_none_writes_nothing_when_a_fault_refuses_one_record(sandbox, salesforce):
+    sandbox.salesforce.clear("Lead")
+    fault(sandbox, {"what": "sync_rejects", "share": 0.1})
+    leads = [{"attributes": {"type": "Lead"}, "LastName": f"n{i}", "Company": "Hooli"} for i in range(3)]
+
+    answer = salesforce.http.post(salesforce.base + "/composite/sobjects", json={"records": leads, "allOrNone": True})
+
+    codes = [v["errors"][0]["statusCode"] for v in answer.json()]
+    assert codes == ["UNABLE_TO_LOCK_ROW"] + ["ALL_OR_NONE_OPERATION_ROLLED_BACK"] * 2
+    assert sandbox.salesforce.rows("Lead") == []
+
+
+def test_a_job_fails_with_the_code_that_was_chosen(sandbox, salesforce):
+    fault(sandbox, {"what": "sync_error", "path": "/jobs/ingest$", "code": "TXN_SECURITY_METERING_ERROR"})
+
+    job, _ = ingest(salesforce, ["n,Hooli"])
+
+    assert job["state"] == "Failed" and job["errorMessage"].startswith("TXN_SECURITY_METERING_ERROR")
+
+
+def test_a_mix_keeps_partial_rejects_for_requests_that_write_rows(sandbox, salesforce):
+    fault(sandbox, {"mix": 1, "system": "salesforce", "kinds": [{"what": "sync_rejects", "share": 1}]})
+
+    salesforce.query("SELECT Id FROM Campaign")
+    lead = {"attributes": {"type": "Lead"}, "LastName": "n", "Company": "Hooli"}
+    salesforce.http.post(salesforce.base + "/composite/sobjects", json={"records": [lead]})
+
+    assert [logged.fault for logged in sandbox.requests if logged.system == "salesforce"][-2:] == [None, "sync_rejects"]
+
+
 def test_syncs_by_time_end_on_the_sandboxs_clock_and_not_by_polls():
     with Sandbox(contacts=40, seed=1, now=NOW, sync_seconds=600) as sandbox:
         eloqua = EloquaCaller(sandbox)
@@ -240,6 +351,7 @@ def test_latency_holds_up_both_systems_and_not_the_sandbox_itself(sandbox, eloqu
         {"what": "status", "status": 99},
         {"what": "status", "retry_after": "1\r\nX: y"},
         {"what": "delay", "delay": -1},
+        {"what": "sync_rejects", "code": "ELQ'00125"},
         {"what": "delay", "nth": 0},
         {"what": "delay", "method": 5},
         {"what": "delay", "system": "marketo"},

@@ -65,6 +65,25 @@ def test_rows_of_a_finished_export_and_its_log_are_read_from_the_copy(sandbox, e
         assert len(caller.get(sync + "/data").json()["items"]) == 28
 
 
+def test_a_pod_that_moved_is_away_in_the_copy_too(tmp_path):
+    def asked(running):
+        http = EloquaCaller(running).http
+        answers = [http.get(f"{url}/api/bulk/2.0/customObjects") for url in (running.url, discovered(running))]
+        return [answer.status_code for answer in answers]
+
+    def discovered(running):
+        return EloquaCaller(running).http.get(running.url + "/id").json()["urls"]["base"]
+
+    with Sandbox(contacts=40, now=NOW) as first:
+        base = first.move_pod()
+        first.save(tmp_path / "state")
+        with State.load(tmp_path / "state").start() as copy:
+            assert asked(copy) == [401, 200] and discovered(copy) not in (base, copy.url)
+
+    with State.load(tmp_path / "state").start() as later:
+        assert asked(later) == [401, 200] and discovered(later) == base
+
+
 def test_tokens_limits_and_faults_hold_in_the_copy_too(sandbox, salesforce):
     sandbox.salesforce.limits.daily_requests = 5
     sandbox.eloqua.limits.page_rows = 7
@@ -121,6 +140,18 @@ def test_copies_do_not_see_each_other(sandbox):
         assert [len(s.eloqua.records(OBJECT)) for s in (one, two, sandbox)] == [0, 28, 28]
         assert two.eloqua.limits.page_rows == sandbox.eloqua.limits.page_rows > 1
         assert two.clock.now == sandbox.clock.now
+
+
+def test_what_still_runs_for_a_copy_that_was_stopped_reaches_no_later_one(sandbox):
+    state = State.of(sandbox)
+    with state.start() as stopped:
+        stopped.eloqua.clear_records(OBJECT)
+
+    with state.start() as later:
+        with pytest.raises(duckdb.Error):
+            stopped.store.execute("DELETE FROM eloqua.contact")
+
+        assert fingerprints(later) == fingerprints(sandbox)
 
 
 def test_a_copy_of_a_copy_is_whole(sandbox):

@@ -70,5 +70,6 @@ def verdict_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The file that run-job asked for, in a run without failures so far."""
     monkeypatch.setattr(verdict, "failures", [])
     monkeypatch.setattr(verdict, "partial", [])
+    monkeypatch.setattr(verdict, "rehearsals", [])
     monkeypatch.setenv("SCC_VERDICT_FILE", str(tmp_path / "verdict"))
     return tmp_path / "verdict"

@@ -144,7 +144,7 @@ def test_what_luigid_was_told_of_each_step_is_left_out(told: str) -> None:
 
 
 def test_the_verdict_names_the_failure_that_matters_most(told: str, failing: Command) -> None:
-    assert failing.verdict == "exit_code=78\n"
+    assert failing.verdict == "exit_code=78\nslack=settled\n"
 
 
 @pytest.mark.parametrize(

@@ -90,13 +90,11 @@ def test_a_parameter_that_decides_nothing_does_not_move_the_outputs(outputs: Pat
 def test_a_step_is_done_when_its_output_is_there(outputs: Path) -> None:
     plan = Plan(slot=SLOT)
     assert not plan.complete()
-    assert not Night(slot=SLOT).complete()
 
     with plan.output().writer():
         pass
 
     assert plan.complete()
-    assert Night(slot=SLOT).complete()
 
 
 def test_nobody_counts_a_step_as_open_when_the_volume_is_gone(outputs: Path, verdict_file: Path) -> None:
@@ -110,6 +108,16 @@ def test_nobody_counts_a_step_as_open_when_the_volume_is_gone(outputs: Path, ver
 
 
 # slot and dry run
+
+
+def test_a_rehearsal_says_so_however_it_was_asked_for(outputs: Path, verdict_file: Path) -> None:
+    """bin/run-job reads it: a dry run that luigi.cfg asked for must not count as a success either."""
+    Plan(slot=SLOT).complete()
+    assert not verdict_file.exists()
+
+    Plan(slot=SLOT, dry_run=True).complete()
+
+    assert verdict_file.read_text() == "dry_run=yes\n"
 
 
 @pytest.mark.parametrize("dry_run", [True, False])

@@ -559,6 +559,19 @@ def test_a_dry_run_sends_no_write(
     assert len(http.calls) == 0
 
 
+def test_the_sync_of_an_own_export_that_changes_contacts_is_a_write(http: RequestsMock, settings: object) -> None:
+    asked: list[int] = []
+    transport = Transport(lease_check=lambda: asked.append(1))
+    transport.add_base(ELOQUA, ELOQUA_HOST)
+    http.post(f"{ELOQUA_HOST}/customObjects/9/exports", json={"uri": "/customObjects/9/exports/12"})
+    http.post(f"{ELOQUA_HOST}/syncs", json={"uri": "/syncs/1"})
+
+    transport.request("POST", f"{ELOQUA_HOST}/customObjects/9/exports", json={**EXPORT, "syncActions": [{"action": "add"}]})
+    transport.request("POST", f"{ELOQUA_HOST}/syncs", json={"syncedInstanceUri": "/customObjects/9/exports/12"})
+
+    assert asked == [1, 1]
+
+
 def test_every_route_was_judged_above() -> None:
     def judged(route: Any) -> bool:
         return any(
@@ -603,6 +616,25 @@ def test_the_lease_is_asked_before_each_try_of_a_write(
     transport.request(method, HOSTS[system] + path, json=body)
 
     assert asked_after == [0, 1, 2]
+
+
+STAGED = {f"{kind} definition{end}" for kind in ("import", "export") for end in ("", " deleted")} | {"upload"}
+
+
+@pytest.mark.parametrize(("system", "method", "path", "body"), WRITES)
+def test_the_first_request_that_may_change_a_record_is_told_before_it_is_sent(
+    http: RequestsMock, settings: object, system: str, method: str, path: str, body: Any
+) -> None:
+    told_after: list[int] = []
+    transport = Transport(before_change=lambda: told_after.append(len(http.calls)))
+    transport.add_base(system, HOSTS[system])
+    http.add(method, HOSTS[system] + path, json={"uri": "/customObjects/9/exports/12"})
+
+    for _ in range(2):
+        transport.request(method, HOSTS[system] + path, json=body)
+
+    (operation,) = {operation for _, operation, _ in transport.calls}
+    assert told_after == ([] if operation in STAGED else [0])
 
 
 @pytest.mark.parametrize(("system", "method", "path", "body"), LISTED_READS)

@@ -162,7 +162,7 @@ def seed_mail(store: Store, seed: int, moment: str, size: Size, sends: int, mail
               FROM (SELECT j, m, sent, i, end_, {mails.roll(95)} AS late, {bounce} AS bounce, unnest({led_to}) AS what
                     FROM {mails.over(source)})) x
         JOIN staging.person p ON p.i = x.i LEFT JOIN staging.mailing m ON m.m = x.m
-        WHERE happened <= {moment}
+        WHERE happened <= {moment} ORDER BY Id
     """)
 
 
@@ -205,11 +205,14 @@ def seed_visits(store: Store, seed: int, moment: str, size: Size, visits: int) -
                CASE WHEN what < 5 THEN {choices(words.REFERRERS)}[1 + luck % {len(words.REFERRERS)}] END AS ReferrerUrl,
                CASE what WHEN 0 THEN CAST(pages + 1 AS VARCHAR) END AS NumberOfPages,
                CASE what WHEN 0 THEN {first} END AS FirstPageViewUrl,
-               CASE what WHEN 0 THEN CAST((pages + 1) * 20 + luck % 300 AS VARCHAR) END AS Duration
+               CASE what WHEN 0 THEN CAST((pages + 1) * 20 + luck % 300 AS VARCHAR) END AS Duration,
+               CASE WHEN what < 5 THEN strftime(happened, '%Y-%m-%d %H:%M:%S') END AS LinkedToContactDate,
+               CASE what WHEN 0 THEN CAST(({FIRST_VISIT} + v) * 16 AS VARCHAR) END AS WebVisitSavedId,
+               CASE WHEN what BETWEEN 1 AND 4 THEN CAST(({FIRST_VISIT} + v) * 16 + what AS VARCHAR) END AS PageViewSavedId
         FROM (SELECT x.*, p.i, p.Id AS ContactId, p.address,
                      {start} + to_seconds(CAST((epoch({moment}) - epoch({start})) * skew AS BIGINT) + what * 40) AS happened
               FROM (SELECT v, {who} AS who, {dice.share(63)} * {dice.share(63)} AS skew,
                            {dice.roll(64)} AS luck, {pages} AS pages, unnest({what}) AS what FROM {dice.over(source)}) x
               JOIN staging.person p ON p.i = x.who)
-        WHERE happened <= {moment}
+        WHERE happened <= {moment} ORDER BY Id
     """)

@@ -171,6 +171,7 @@ def seed_address_states(store: Store, moment: str, size: Size) -> None:
                i % 5 = 0, CASE WHEN i % 5 = 0 THEN since + INTERVAL 200 DAY END
         FROM (SELECT i, {before(moment, f"{WINDOW} + i * 7919 % {3 * 365 * DAY}")} AS since FROM staging.numbers
               WHERE i < {size.contacts // 50})
+        ORDER BY 1
     """)
 
 

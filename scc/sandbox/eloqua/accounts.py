@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from scc.sandbox.eloqua.entities import Field
+from scc.sandbox.eloqua.entities import OWN_FIELDS, Field, date_text
 from scc.sandbox.store import quoted
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ ACCOUNT_FIELDS = [
     Field(100098, "Date Modified", "M_DateModified", "date", read_only=True),
     Field(100099, "Eloqua Company ID", "CompanyIDExt", read_only=True),
 ]
-OWN_FIELDS = ("M_DateCreated", "M_DateModified", "CompanyIDExt")
+OWN = OWN_FIELDS["Account"]
 
 
 class Accounts:
@@ -48,20 +48,19 @@ class Accounts:
 
     def create(self, values: Mapping[str, str], created_at: Any = None) -> int:
         number, born = self._eloqua.people.reserve_ids("eloqua.account"), created_at or self._clock.naive
-        given = {name: value for name, value in values.items() if name not in OWN_FIELDS}
-        row = {"Id": number, "CreatedAt": born, "UpdatedAt": born, **given}
+        given = {name: value for name, value in values.items() if name not in OWN}
+        row = {"Id": number, "CreatedAt": born, "UpdatedAt": born, **given, **OWN.values(number, born)}
         self._store.execute(
             f"INSERT INTO eloqua.account ({', '.join(map(quoted, row))}) VALUES ({', '.join('?' * len(row))})",
             list(row.values()),
         )
-        self.settle(f"SELECT {number}")
         self._store.log_change("eloqua", "Account", str(number), "create", {}, {n: v for n, v in given.items() if v})
         return number
 
     def update(self, number: int, values: Mapping[str, str]) -> bool:
         """False when all was so already: then UpdatedAt stays. Raises KeyError."""
         old = self.row(number)
-        changed = {n: v for n, v in values.items() if n not in OWN_FIELDS and (old.get(n) or "") != v}
+        changed = {n: v for n, v in values.items() if n not in OWN and (old.get(n) or "") != v}
         if not changed:
             return False
         sets = ", ".join(f"{quoted(name)} = ?" for name in changed)
@@ -71,15 +70,11 @@ class Accounts:
         return True
 
     def touch(self, number: int) -> None:
-        self._store.execute("UPDATE eloqua.account SET UpdatedAt = ? WHERE Id = ?", [self._clock.naive, number])
-        self.settle(f"SELECT {number}")
-
-    def settle(self, accounts_sql: str) -> None:
-        """After accounts were created or changed: fill the fields that Eloqua fills itself."""
-        self._store.execute(f"""UPDATE eloqua.account SET
-            M_DateCreated = strftime(CreatedAt, '%Y-%m-%d %H:%M:%S'),
-            M_DateModified = strftime(UpdatedAt, '%Y-%m-%d %H:%M:%S'),
-            CompanyIDExt = 'CACC' || lpad(CAST(Id AS VARCHAR), 12, '0') WHERE Id IN ({accounts_sql})""")
+        now = self._clock.naive
+        self._store.execute(
+            f"UPDATE eloqua.account SET UpdatedAt = ?, {OWN.touched} = ? WHERE Id = ?",
+            [now, date_text(now), number],
+        )
 
     def delete(self, number: int) -> None:
         """The account goes, its contacts stay without one. Raises KeyError."""

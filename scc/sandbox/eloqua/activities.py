@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from scc.sandbox.eloqua.entities import Entity, Field, Statement
+from scc.sandbox.eloqua.entities import Entity, Field, Statement, date_text
 from scc.sandbox.store import Store, quoted
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ _LISTS = ("Subscribe", "Unsubscribe")
 _WEB = ("PageView", "WebVisit")
 _ASSETS = (*_MAIL, *_LISTS, "Bounceback", "FormSubmit", "External")
 _CAMPAIGNS = (*_ASSETS, "PageView")
+_RESPONSES = (*_MAIL, "FormSubmit", "PageView")
 
 # Column -> statement behind "Activity.", width in characters, the types that have it.
 COLUMNS: dict[str, tuple[str, int, tuple[str, ...]]] = {
@@ -66,7 +67,13 @@ COLUMNS: dict[str, tuple[str, int, tuple[str, ...]]] = {
     "NumberOfPages": ("Field(NumberOfPages)", 38, ("WebVisit",)),
     "FirstPageViewUrl": ("Field(FirstPageViewUrl)", 8192, ("WebVisit",)),
     "Duration": ("Field(Duration)", 38, ("WebVisit",)),
+    "LinkedToContactDate": ("Field(LinkedToContactDate)", 19, _WEB),
+    "PageViewSavedId": ("Field(PageViewSavedId)", 38, ("PageView",)),
+    "WebVisitSavedId": ("Field(WebVisitSavedId)", 38, ("WebVisit",)),
+    "CampaignResponseDate": ("CampaignResponse.CreatedAt", 19, _RESPONSES),
+    "CampaignResponseMemberStatus": ("CampaignResponse.Field(MemberStatus)", 100, _RESPONSES),
 }
+DATES = ("LinkedToContactDate", "CampaignResponseDate")  # texts in UTC, `YYYY-MM-DD HH:MM:SS`
 
 
 # What the fields endpoint calls them where the name of the column will not do.
@@ -94,8 +101,10 @@ class ActivityEntity(Entity):
         column = STATEMENTS.get(path)
         if column is None:
             return None
+        if column in DATES:  # Eloqua's own time stamps: areSystemTimestampsInUTC moves them (eloqua.md 3.16)
+            return Statement(f"TRY_CAST({alias}.{quoted(column)} AS TIMESTAMP)", "system")
         kind = "id" if column in ("AssetId", "CampaignId") else "string"
-        return Statement(f"{alias}.{quoted(column)}", kind, self._imported(path))
+        return Statement(f"{alias}.{quoted(column)}", kind, self._imported(path, COLUMNS[column][1]))
 
     def _resolve_contact(self, path: str) -> Statement | None:
         reached = super()._resolve_contact(path)
@@ -103,8 +112,8 @@ class ActivityEntity(Entity):
             reached.special = "Contact"  # an import finds the contact by it
         return reached
 
-    def _imported(self, path: str) -> Field | None:
-        return Field(0, path, path) if path in IMPORTED else None
+    def _imported(self, path: str, width: int = 100) -> Field | None:
+        return Field(0, path, path, width=width) if path in IMPORTED else None
 
 
 class Activities:
@@ -133,7 +142,7 @@ class Activities:
             self._item("ContactId", "{{Activity.Contact.Id}}", "number", self.types_of("{{Activity.Contact.Id}}"))
         )
         items += [
-            self._item(column, f"{{{{Activity.{path}}}}}", "string", types)
+            self._item(column, f"{{{{Activity.{path}}}}}", "date" if column in DATES else "string", types)
             for column, (path, _, types) in COLUMNS.items()
         ]
         if not activity_type:
@@ -176,6 +185,9 @@ class Activities:
         number = self._eloqua.people.reserve_ids("eloqua.activity")
         values.setdefault("ExternalId", f"{type[:8].upper()}{number:012d}")
         born = created_at or self._clock.naive
+        if person is not None and type in _WEB:
+            values.setdefault("LinkedToContactDate", date_text(born))
+            values.setdefault(f"{type}SavedId", number)
         row = {
             "Id": number,
             "Type": type,
@@ -186,7 +198,7 @@ class Activities:
         }
         names, marks = ", ".join(map(quoted, row)), ", ".join("?" * len(row))
         self._store.execute(f"INSERT INTO eloqua.activity ({names}) VALUES ({marks})", list(row.values()))
-        shown = {"Type": type, "CreatedAt": stamp_text(born), "ContactId": person, **values}
+        shown = {"Type": type, "CreatedAt": date_text(born), "ContactId": person, **values}
         self._store.log_change("eloqua", "Activity", str(number), "create", {}, shown)
         return number
 
@@ -199,7 +211,3 @@ class Activities:
         if number is None:
             raise KeyError(contact)
         return number, people.contact(number)["C_EmailAddress"]
-
-
-def stamp_text(moment: datetime) -> str:
-    return moment.strftime("%Y-%m-%d %H:%M:%S")

@@ -19,7 +19,6 @@ SITE = "AcmeTest"
 SITE_ID = 123456789
 CLIENT_ID = "6a1b2c3d-0000-4000-8000-5c0c5c0c5c0c"
 CLIENT_SECRET = "sandbox-eloqua-client-secret"
-TOKEN_LIFE = 28_800  # seconds, eloqua.md 1.3
 REFRESH_LIFE = timedelta(days=365)
 QUIET_PERIOD = 60  # seconds between two authorization starts of one user and app
 

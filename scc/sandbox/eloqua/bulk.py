@@ -23,11 +23,12 @@ if TYPE_CHECKING:
 
 NUMBER = re.compile(r"[0-9]{1,18}")
 KINDS = {"exports": "exports", "imports": "imports", "syncactions": "syncActions"}
-# Which kinds of definition an object has (eloqua.md 3.2); campaign responses and events are not imitated.
+# Which kinds of definition an object has (eloqua.md 3.2); campaign responses and phone numbers are not imitated.
 WORK = {
     "/contacts": ("exports", "imports", "syncActions"),
     "/accounts": ("exports", "imports", "syncActions"),
     "/customObjects/{parent}": ("exports", "imports", "syncActions"),
+    "/events/{parent}": ("exports", "imports"),
     "/activities": ("exports", "imports"),
     "/emailAddresses": ("imports",),
     "/opportunities": ("imports",),
@@ -68,12 +69,13 @@ class Bulk:
 
     def _entity(self, request: Request, parent: str | None) -> Entity:
         """The entity that a path is about: by its number, or by the words before the kind of definition."""
+        words = request.path.lower().split("/2.0", 1)[-1].strip("/").split("/")
         if parent is not None:
-            entity = self._eloqua.custom_object_by_id(parent)
+            known = self._eloqua.event_by_id if words[0] == "events" else self._eloqua.custom_object_by_id
+            entity = known(parent)
             if entity is None:
                 raise not_found()
             return entity
-        words = request.path.lower().split("/2.0", 1)[-1].strip("/").split("/")
         found = [
             e for e in self._eloqua.standard_entities() if words[: e.path.count("/")] == e.path.lower().split("/")[1:]
         ]
@@ -146,7 +148,7 @@ class Bulk:
         definition = self._definition(kind, number, parent, request)
         self.staging.take(request, definition)
         if definition.body["isSyncTriggeredOnImport"]:
-            sync = self._eloqua.syncs.create(definition, user.name, request.sync_fate, None)
+            sync = self._eloqua.syncs.create(definition, user.name, request.fate, None)
             return json_response(sync.shown(new=True), 201)
         return no_content()
 
@@ -189,7 +191,7 @@ class Bulk:
         callback = body.get("callbackUrl")
         if not isinstance(callback, (str, type(None))):
             raise invalid([{"field": "callbackUrl", "value": None, "constraint": "Must be a valid URL."}])
-        sync = self._eloqua.syncs.create(definition, user.name, request.sync_fate, callback)
+        sync = self._eloqua.syncs.create(definition, user.name, request.fate, callback)
         return json_response(sync.shown(new=True), 201)
 
     def get_sync(self, request: Request, user: User, number: str) -> Response:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from scc.sandbox.eloqua.activities import TYPES
@@ -10,7 +11,7 @@ from scc.sandbox.eloqua.containers import PATHS
 from scc.sandbox.eloqua.definitions import PRIORITIES
 from scc.sandbox.eloqua.entities import SCORES, Entity, Field
 from scc.sandbox.eloqua.listing import invalid, listing, not_found
-from scc.sandbox.http import Handler, Request, Response, Router, json_response
+from scc.sandbox.http import Request, Response, Router, json_response
 
 if TYPE_CHECKING:
     from scc.sandbox.eloqua import Eloqua
@@ -24,22 +25,25 @@ class Catalogue:
         self._eloqua = eloqua
 
     def routes(self, router: Router) -> None:
-        self._pair(router, "/customObjects", lambda: [custom_object(e) for e in self._eloqua.custom_objects()])
+        self._pair(router, "/customObjects", lambda: [declared(e) for e in self._eloqua.custom_objects()])
+        self._pair(router, "/events", lambda: [declared(e) for e in self._eloqua.events.values()])
         for path, entity in (
             ("/contacts", self._eloqua.contacts),
             ("/accounts", self._eloqua.accounts),
             ("/opportunities", self._eloqua.opportunities),
         ):
             self._pair(router, path + "/fields", lambda e=entity: [field_item(e, known) for known in e.fields])
-        router.add("GET", "/customObjects/{parent}/fields", self.list_fields)
-        router.add("GET", "/customObjects/{parent}/fields/{number}", self.get_field)
+        for path, find in (
+            ("/customObjects", self._eloqua.custom_object_by_id),
+            ("/events", self._eloqua.event_by_id),
+        ):
+            self._fields(router, path, find)
         router.add("GET", "/activities/fields", self.list_activity_fields)
         self._pair(router, "/campaigns/fields", campaign_fields)
         for kind, path in PATHS.items():
             self._pair(router, path, lambda k=kind: self._eloqua.containers.items(k))
         self._pair(router, "/contacts/scoring/models", scoring_models)
         self._pair(router, "/imports/priorities", priorities)
-        self._pair(router, "/events", list)
 
     def _pair(self, router: Router, path: str, items: Any) -> None:
         """GET of a list, and of one of its items by the last part of its uri."""
@@ -48,31 +52,28 @@ class Catalogue:
             return listing(request, items(), self._eloqua.limits.list_rows)
 
         def one(request: Request, user: User, number: str) -> Response:
-            for item in items():
-                if item["uri"].rsplit("/", 1)[1] == number:
-                    return json_response(item)
-            raise not_found()
+            return the_one(items(), number)
 
-        handlers: list[tuple[str, Handler]] = [(path, show), (path + "/{number}", one)]
-        for pattern, handler in handlers:
-            router.add("GET", pattern, handler)
+        router.add("GET", path, show)
+        router.add("GET", path + "/{number}", one)
 
-    def list_fields(self, request: Request, user: User, parent: str) -> Response:
-        entity = self._custom_object(parent)
-        return listing(request, [field_item(entity, f) for f in entity.fields], self._eloqua.limits.list_rows)
+    def _fields(self, router: Router, path: str, find: Callable[[str], Entity | None]) -> None:
+        """The fields of a custom object or event, and one of them."""
 
-    def get_field(self, request: Request, user: User, parent: str, number: str) -> Response:
-        entity = self._custom_object(parent)
-        for known in entity.fields:
-            if str(known.id) == number:
-                return json_response(field_item(entity, known))
-        raise not_found()
+        def items(parent: str) -> list[dict[str, Any]]:
+            entity = find(parent)
+            if entity is None:
+                raise not_found()
+            return [field_item(entity, known) for known in entity.fields]
 
-    def _custom_object(self, parent: str) -> Entity:
-        entity = self._eloqua.custom_object_by_id(parent)
-        if entity is None:
-            raise not_found()
-        return entity
+        def show(request: Request, user: User, parent: str) -> Response:
+            return listing(request, items(parent), self._eloqua.limits.list_rows)
+
+        def one(request: Request, user: User, parent: str, number: str) -> Response:
+            return the_one(items(parent), number)
+
+        router.add("GET", path + "/{parent}/fields", show)
+        router.add("GET", path + "/{parent}/fields/{number}", one)
 
     def list_activity_fields(self, request: Request, user: User) -> Response:
         wanted = request.query.get("activityType")
@@ -82,7 +83,15 @@ class Catalogue:
         return listing(request, self._eloqua.activities.fields(wanted), self._eloqua.limits.list_rows)
 
 
-def custom_object(entity: Entity) -> dict[str, Any]:
+def the_one(items: list[dict[str, Any]], number: str) -> Response:
+    """The item whose uri ends in this number."""
+    for item in items:
+        if item["uri"].rsplit("/", 1)[1] == number:
+            return json_response(item)
+    raise not_found()
+
+
+def declared(entity: Entity) -> dict[str, Any]:
     item: dict[str, Any] = {"name": entity.name}
     for key, name in (
         ("displayNameFieldUri", entity.display_field),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from scc.sandbox.eloqua.activities import TYPES
 from scc.sandbox.eloqua.eel import BadFilter, compile_filter
-from scc.sandbox.eloqua.entities import Entity, Statement, stamp
+from scc.sandbox.eloqua.entities import DECLARED, Entity, Statement, stamp
 from scc.sandbox.eloqua.sync_actions import check_sync_actions
 
 if TYPE_CHECKING:
@@ -167,7 +167,7 @@ def understood(sent: dict[str, Any], kind: str, entity: Entity) -> dict[str, Any
     known = dict(PROPERTIES[kind])
     if kind == "imports":
         known.update(dict.fromkeys(OWN_PROPERTIES.get(entity.kind, ())))
-        known.update(MAP_DATA_CARDS if entity.kind == "CustomObject" else {})
+        known.update(MAP_DATA_CARDS if entity.kind in DECLARED else {})
     body = {}
     for name, default in known.items():
         value = sent.get(name)

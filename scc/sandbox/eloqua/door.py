@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from scc.sandbox.clock import parse_instant
 from scc.sandbox.eloqua.entities import (
+    DECLARED,
     Entity,
     Field,
     canonical,
-    create_custom_object_table,
+    create_declared_table,
     internal_name,
     stamp,
 )
@@ -39,7 +40,7 @@ class Door:
         created_at: datetime | str | None = None,
         contact_id: int | None = None,
     ) -> int:
-        """Add a record of a custom object and return its id; values by internal or display field name."""
+        """Add a record of a custom object or event and return its id; values by internal or display field name."""
         entity, fields = self.entity(object_name), self._internal(object_name, values)
         born = naive(created_at) if created_at else self.clock.naive
         with self.store.transaction():
@@ -49,8 +50,10 @@ class Door:
                 return self._eloqua.rest.accounts.create(fields, born)
             number = self._eloqua.people.reserve_ids(entity.table)
             system: dict[str, Any] = {"Id": number, "CreatedAt": born, "UpdatedAt": born}
+            if entity.kind in DECLARED:
+                system["ContactId"] = contact_id
             if entity.kind == "CustomObject":
-                system |= {"ExternalId": f"DCTET{number:012d}", "ContactId": contact_id}
+                system["ExternalId"] = f"DCTET{number:012d}"
             row = {**system, **fields}
             names = ", ".join(quoted(name) for name in row)
             self.store.execute(
@@ -269,7 +272,7 @@ class Door:
         """
         with self.store.lock:
             entity = self.declare_custom_object(name, fields, unique)
-            create_custom_object_table(self.store, entity)
+            create_declared_table(self.store, entity)
         assert entity.id is not None
         return entity.id
 
@@ -277,9 +280,26 @@ class Door:
         self, name: str, fields: Sequence[Mapping[str, Any]], unique: str | None = None
     ) -> Entity:
         """A custom object whose table is there already, or soon will be."""
-        number = 9 + 2 * self._eloqua.objects_made
-        start = 975 + 100 * self._eloqua.objects_made
+        made = self._eloqua.objects_made
         self._eloqua.objects_made += 1
+        entity = self._declared("CustomObject", 9 + 2 * made, 975 + 100 * made, name, fields, unique)
+        self._eloqua.entities[name] = entity
+        return entity
+
+    def add_event(self, name: str, fields: Sequence[Mapping[str, Any]], unique: str | None = None) -> int:
+        """Make an event and return its id; as add_custom_object. No company has one before."""
+        with self.store.lock:
+            made = len(self._eloqua.events)
+            entity = self._declared("Event", 3 + made, 5000 + 100 * made, name, fields, unique)
+            create_declared_table(self.store, entity)
+            self._eloqua.events[name] = entity
+        assert entity.id is not None
+        return entity.id
+
+    def _declared(
+        self, kind: str, number: int, start: int, name: str, fields: Sequence[Mapping[str, Any]], unique: str | None
+    ) -> Entity:
+        """A custom object or event of this number; its fields are numbered from `start`."""
         created = stamp(self.clock.now)
         made = [
             Field(
@@ -295,20 +315,8 @@ class Door:
             for i, f in enumerate(fields)
         ]
         email = next((f.internal_name for f in made if f.data_type == "emailAddress"), None)
-        entity = Entity(
-            "CustomObject",
-            number,
-            name,
-            f"eloqua.custom_{number}",
-            made,
-            unique,
-            email,
-            email,
-            created,
-            contact=self._eloqua.contacts,
-        )
-        self._eloqua.entities[name] = entity
-        return entity
+        table = f"eloqua.{'custom' if kind == 'CustomObject' else 'event'}_{number}"
+        return Entity(kind, number, name, table, made, unique, email, email, created, contact=self._eloqua.contacts)
 
     def reject(self, object_name: str, identifier: str, code: str = "ELQ-00125") -> None:
         """From now on imports reject the row with this identifier, with the given ELQ code."""
@@ -327,8 +335,8 @@ class Door:
         return [sync.shown() for sync in self._eloqua.syncs.all.values()]
 
     def entity(self, object_name: str) -> Entity:
-        """The entity by its name ("Contact", "Account" or a custom object's). Raises KeyError."""
-        named = {"Contact": self._eloqua.contacts, "Account": self._eloqua.accounts}
+        """The entity by its name: "Contact", "Account", or that of a custom object or event. Raises KeyError."""
+        named = {"Contact": self._eloqua.contacts, "Account": self._eloqua.accounts, **self._eloqua.events}
         return named.get(object_name) or self._eloqua.entities[object_name]
 
     def _record(self, entity: Entity, record_id: int) -> dict[str, Any]:

@@ -80,6 +80,10 @@ PATHS = {
     "Opportunity": "/opportunities",
     "OpportunityContact": "/opportunities/contacts",
 }
+DECLARED = {
+    "CustomObject": "/customObjects",
+    "Event": "/events",
+}  # of these an instance has any number, each with an id
 # A made-up scoring model: no fact of the reference says how Eloqua scores, so the score follows from the id.
 SCORES = {
     "Rating": "substr('ABCD', CAST(1 + {0}.Id % 4 AS INT), 1) || CAST(1 + {0}.Id // 4 % 4 AS VARCHAR)",
@@ -108,11 +112,11 @@ class Entity:
 
     @property
     def path(self) -> str:
-        return PATHS.get(self.kind) or f"/customObjects/{self.id}"
+        return PATHS.get(self.kind) or f"{DECLARED[self.kind]}/{self.id}"
 
     @property
     def root(self) -> str:
-        return f"CustomObject[{self.id}]" if self.kind == "CustomObject" else self.kind
+        return self.kind if self.id is None else f"{self.kind}[{self.id}]"
 
     def field_by(self, name: str) -> Field | None:
         """The field by its internal or else its display name."""
@@ -124,8 +128,8 @@ class Entity:
 
     def field_statement(self, known: Field) -> str:
         """As the fields endpoint lists it: by name (recorded), in custom objects by number (eloqua.md 5.12)."""
-        if self.kind == "CustomObject":
-            return f"{{{{CustomObject[{self.id}].Field[{known.id}]}}}}"
+        if self.kind in DECLARED:
+            return f"{{{{{self.root}.Field[{known.id}]}}}}"
         return f"{{{{{self.kind}.Field({known.internal_name})}}}}"
 
     def resolve(self, statement: Any) -> Statement | None:
@@ -136,7 +140,7 @@ class Entity:
         path = match["path"]
         if self.kind != "Contact" and path.startswith("Contact."):
             return self._resolve_contact(path.removeprefix("Contact."))
-        if self.kind == "CustomObject" and path.startswith("Account.") and self.contact and self.contact.account:
+        if self.kind in DECLARED and path.startswith("Account.") and self.contact and self.contact.account:
             reached = self.contact.account._resolve_own(path.removeprefix("Account."), "r_account")
             return reached and Statement(reached.sql, reached.kind, None, joins=frozenset(["r_account"]))
         return self._resolve_own(path)
@@ -190,6 +194,29 @@ class Entity:
         return " ".join([f"{self.table} r", *(sql for name, sql in JOINS.items() if name in joins)])
 
 
+@dataclass(frozen=True)
+class OwnFields:
+    """The fields of a record that Eloqua itself fills: its external id, when it was made and when last changed."""
+
+    prefix: str
+    external_id: str
+    born: str
+    touched: str
+
+    def __contains__(self, internal_name: object) -> bool:
+        return internal_name in (self.external_id, self.born, self.touched)
+
+    def values(self, number: int, born: datetime) -> dict[str, str]:
+        """Of a new record, by internal name."""
+        moment = date_text(born)
+        return {self.born: moment, self.touched: moment, self.external_id: f"{self.prefix}{number:012d}"}
+
+
+OWN_FIELDS = {
+    "Contact": OwnFields("CMEC", "ContactIDExt", "C_DateCreated", "C_DateModified"),
+    "Account": OwnFields("CACC", "CompanyIDExt", "M_DateCreated", "M_DateModified"),
+}
+
 FORMAT = Field(0, "Email Format", "Format")  # of a contact: unspecified, html or text; not among the listed fields
 
 
@@ -206,12 +233,17 @@ def internal_name(display_name: str) -> str:
     return re.sub(r"\W", "_", display_name, flags=re.ASCII) + "1"
 
 
+def date_text(moment: datetime) -> str:
+    """A time as a date field keeps it."""
+    return f"{moment:%Y-%m-%d %H:%M:%S}"
+
+
 def stamp(instant: datetime) -> str:
     """Time in definitions and syncs: UTC with seven decimals (eloqua.md 3.1)."""
     return instant.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f") + "0Z"
 
 
-def create_custom_object_table(store: Store, entity: Entity) -> None:
+def create_declared_table(store: Store, entity: Entity) -> None:
     columns = "".join(f", {quoted(known.internal_name)} VARCHAR NOT NULL DEFAULT ''" for known in entity.fields)
     store.execute(f"""CREATE TABLE {entity.table} (Id BIGINT, CreatedAt TIMESTAMP, UpdatedAt TIMESTAMP,
                       ExternalId VARCHAR, ContactId BIGINT, AccountId BIGINT{columns})""")

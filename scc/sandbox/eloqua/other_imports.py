@@ -1,30 +1,72 @@
-"""Imports that are no upsert: sync actions on their own, addresses, external activities, contacts of opportunities."""
+"""Who carries out which import, and what is peculiar to each kind but contacts."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from scc.sandbox.eloqua.definitions import Definition
+from scc.sandbox.eloqua.contact_imports import ContactImporter
+from scc.sandbox.eloqua.definitions import Definition, link_target
 from scc.sandbox.eloqua.entities import canonical
-from scc.sandbox.eloqua.imports import Importer, Outcome
+from scc.sandbox.eloqua.import_rows import Outcome
+from scc.sandbox.eloqua.imports import Importer
 from scc.sandbox.eloqua.opportunities import STAGES
 from scc.sandbox.eloqua.sync_actions import GLOBAL, apply_sync_actions
+from scc.sandbox.http import Fate
 from scc.sandbox.store import literal, quoted
 
 if TYPE_CHECKING:
     from scc.sandbox.eloqua import Eloqua
 
 
-def importer(eloqua: Eloqua, definition: Definition, sync_id: int, fate: str | None) -> Importer:
+def importer(eloqua: Eloqua, definition: Definition, sync_id: int, fate: Fate) -> Importer:
     """Who carries out the sync of this import or sync action."""
     kind = "Matcher" if definition.kind == "syncActions" else definition.entity.kind
     return KINDS.get(kind, Importer)(eloqua, definition, sync_id, fate)
 
 
+class RecordImporter(Importer):
+    """Records of a custom object or event; with mapDataCards linked to contacts or companies (eloqua.md 3.13, 3.14)."""
+
+    def _own_values(self, now: str) -> dict[str, str]:
+        if self.entity.kind == "Event":
+            return {}
+        return {"ExternalId": "'DCTET' || lpad(CAST(record AS VARCHAR), 12, '0')"}
+
+    def _finish(self, outcome: Outcome) -> None:
+        if self.body.get("mapDataCards") is True:
+            linked, unmatched = self._link()
+            outcome.note("ELQ-00078" if self.entity.kind == "Event" else "ELQ-00025", linked)
+            outcome.note("ELQ-00034", unmatched, "warning" if unmatched else "information")
+
+    def _link(self) -> tuple[int, int]:
+        """mapDataCards: link the imported rows; counts of linked and unmatched rows (ELQ-00025, 00034)."""
+        total = self.store.value(f"SELECT count(*) FROM {self.target}")
+        found = link_target(self.body, self.eloqua)
+        if found is None:
+            return 0, total
+        entity, reached = found
+        source = self.names.index(self.body["mapDataCardsSourceField"])
+        value = f"t.n{source}" if source in self.columns else "NULL"
+        fold = "" if self.body.get("mapDataCardsCaseSensitiveMatch") is True else "lower"
+        column = "ContactId" if entity.kind == "Contact" else "AccountId"
+        table = self.entity.table
+        self.store.execute(f"""CREATE TABLE {self.work}_link AS
+            SELECT t.row_number, t.record, min(r.Id) AS found, any_value(own.{column}) AS old
+            FROM {self.target} t JOIN {table} own ON own.Id = t.record JOIN {entity.table} r
+            ON {value} <> '' AND {fold}(CAST({reached.sql} AS VARCHAR)) = {fold}({value}) GROUP BY ALL""")
+        batch = self.store.new_batch("eloqua", self.entity.name, [column])
+        self.store.execute(f"""INSERT INTO log.mutation
+            SELECT {batch}, CAST(record AS VARCHAR), 'update', [CAST(old AS VARCHAR)], [CAST(found AS VARCHAR)]
+            FROM {self.work}_link WHERE old IS DISTINCT FROM found ORDER BY record""")
+        self.store.execute(f"""UPDATE {table} SET {column} = l.found FROM {self.work}_link l
+            WHERE {table}.Id = l.record AND {table}.{column} IS DISTINCT FROM l.found""")
+        linked = self.store.value(f"SELECT count(DISTINCT row_number) FROM {self.work}_link")
+        self.store.execute(f"DROP TABLE {self.work}_link")
+        return linked, total - linked
+
+
 class Matcher(Importer):
     """A stand-alone sync action: finds records, changes no field (eloqua.md 3.5)."""
-
-    creates = False
 
     def _apply(self, outcome: Outcome) -> None:
         unmatched = self._leave("record IS NULL")
@@ -35,8 +77,6 @@ class Matcher(Importer):
 
 class AddressImporter(Importer):
     """/emailAddresses/imports: marks addresses, with a contact or without, and creates none (eloqua.md 3.5)."""
-
-    creates = False
 
     def _match(self) -> None:
         self.store.execute(f"""CREATE TABLE {self.target} AS
@@ -157,8 +197,6 @@ class OpportunityImporter(Importer):
 class OpportunityLinker(Importer):
     """/opportunities/contacts/imports: links contacts to opportunities that are there already (eloqua.md 3.14)."""
 
-    creates = False
-
     def _match(self) -> None:
         columns = {s.field.internal_name: i for i, s in enumerate(self.statements) if s.field}
         number, mail = (columns.get(name) for name in ("OpportunityId", "EmailAddress"))
@@ -193,6 +231,9 @@ class OpportunityLinker(Importer):
 
 
 KINDS: dict[str, type[Importer]] = {
+    "Contact": ContactImporter,
+    "CustomObject": RecordImporter,
+    "Event": RecordImporter,
     "Matcher": Matcher,
     "EmailAddress": AddressImporter,
     "Activity": ActivityImporter,

@@ -15,15 +15,14 @@ import uuid
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from scc.sandbox.eloqua.entities import Entity
+from scc.sandbox.eloqua.entities import OWN_FIELDS, Entity, date_text
 from scc.sandbox.store import literal, quoted
 
 if TYPE_CHECKING:
     from scc.sandbox.eloqua import Eloqua
 
 ADDRESS = "lower(trim({}))"
-# Fields of a contact that Eloqua itself fills.
-OWN_FIELDS = ("C_DateCreated", "C_DateModified", "ContactIDExt")
+OWN = OWN_FIELDS["Contact"]
 DEFAULT_FOLDER = 48
 
 TABLES = """
@@ -94,7 +93,7 @@ class People:
         """
         number, born = self.reserve_ids("eloqua.contact"), created_at or self._clock.naive
         fields = {known.internal_name: known.default for known in self._eloqua.contacts.fields if known.default}
-        fields |= {name: value for name, value in values.items() if name not in OWN_FIELDS}
+        fields |= {name: value for name, value in values.items() if name not in OWN}
         fields["C_EmailAddress"] = fields.get("C_EmailAddress", "").strip()
         row = {
             "Id": number,
@@ -107,7 +106,7 @@ class People:
             **{known.internal_name: "" for known in self._eloqua.contacts.fields},
             **fields,
             **self._state_of(fields["C_EmailAddress"]),
-            **dict(zip(OWN_FIELDS, (shown(born), shown(born), f"CMEC{number:012d}"), strict=True)),
+            **OWN.values(number, born),
         }
         self._store.execute(
             f"INSERT INTO eloqua.contact ({', '.join(map(quoted, row))}) VALUES ({', '.join('?' * len(row))})",
@@ -118,20 +117,12 @@ class People:
         )
         return number
 
-    def settle_contacts(self, contacts_sql: str) -> None:
-        """After an import created contacts or changed addresses: what their address has, and Eloqua's own fields."""
-        names = {known.internal_name for known in self._eloqua.contacts.fields}
-        own = {
-            "C_DateCreated": "strftime(CreatedAt, '%Y-%m-%d %H:%M:%S')",
-            "C_DateModified": "strftime(UpdatedAt, '%Y-%m-%d %H:%M:%S')",
-            "ContactIDExt": "'CMEC' || lpad(CAST(Id AS VARCHAR), 12, '0')",
-        }
-        sets = [f"{name} = {value}" for name, value in own.items() if name in names]
+    def take_states(self, contacts_sql: str) -> None:
+        """After an import changed addresses of contacts: these have the state of their new one."""
         state = "(SELECT {} FROM eloqua.address a WHERE a.address = " + ADDRESS.format("C_EmailAddress") + ")"
-        sets += [
+        sets = [
             f"IsSubscribed = CASE WHEN coalesce({state.format('a.subscribed')}, true) THEN 'True' ELSE 'False' END",
             f"IsBounced = CASE WHEN coalesce({state.format('a.bounced')}, false) THEN 'True' ELSE 'False' END",
-            "Format = coalesce(Format, 'unspecified')",
         ]
         self._store.execute(f"UPDATE eloqua.contact SET {', '.join(sets)} WHERE Id IN ({contacts_sql})")
 
@@ -143,7 +134,7 @@ class People:
         old, values = self.contact(number), dict(values)
         if "C_EmailAddress" in values:
             values["C_EmailAddress"] = values["C_EmailAddress"].strip()
-        changed = {n: v for n, v in values.items() if n not in OWN_FIELDS and (old.get(n) or "") != v}
+        changed = {n: v for n, v in values.items() if n not in OWN and (old.get(n) or "") != v}
         if not changed:
             return False
         row = dict(changed)
@@ -160,7 +151,7 @@ class People:
 
     def _touch(self, number: int, row: dict[str, Any], by: str | None) -> None:
         now = self._clock.naive
-        row = {**row, "UpdatedAt": now, "UpdatedBy": by, "C_DateModified": shown(now)}
+        row = {**row, "UpdatedAt": now, "UpdatedBy": by, OWN.touched: date_text(now)}
         sets = ", ".join(f"{quoted(name)} = ?" for name in row)
         self._store.execute(f"UPDATE eloqua.contact SET {sets} WHERE Id = ?", [*row.values(), number])
 
@@ -175,7 +166,7 @@ class People:
         self._keep_address(number)
         self.retire_id("eloqua.contact", number)
         self._store.execute("DELETE FROM eloqua.list_member WHERE contact_id = ?", [number])
-        for entity in self._eloqua.custom_objects():
+        for entity in self._eloqua.declared():
             self._unlink(entity, number)
         self._store.execute("DELETE FROM eloqua.contact WHERE Id = ?", [number])
         names = {known.internal_name for known in self._eloqua.contacts.fields}
@@ -184,7 +175,7 @@ class People:
         )
 
     def _unlink(self, entity: Entity, number: int) -> None:
-        """Records of custom objects stay when their contact goes (deleteLinkedCustomObjectData is false)."""
+        """Records of custom objects and events stay when their contact goes (deleteLinkedCustomObjectData is false)."""
         linked = self._store.rows(f"SELECT Id FROM {entity.table} WHERE ContactId = ?", [number])
         if not linked:
             return
@@ -384,8 +375,3 @@ class People:
             [group_id, address.strip().lower()],
         )
         return found is not False
-
-
-def shown(moment: Any) -> str:
-    """A time stamp as a date field keeps it."""
-    return f"{moment:%Y-%m-%d %H:%M:%S}"

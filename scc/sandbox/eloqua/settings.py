@@ -43,5 +43,5 @@ class Limits:
     export_syncs_an_hour: int = 2000
     import_syncs_an_hour: int = 2000
     sync_action_syncs_an_hour: int = 4000
-    kept_syncs: int = 20_000  # the oldest beyond are forgotten as after a year, so that a long run does not grow
+    kept_syncs: int = 5_000  # the oldest beyond are forgotten as after a year, so that a long run does not grow
     slow_down_polls: int = 3  # further polls that a sync beyond the quota takes

@@ -18,11 +18,12 @@ from scc.sandbox.eloqua.callbacks import call_back
 from scc.sandbox.eloqua.definitions import Definition
 from scc.sandbox.eloqua.eel import EASTERN, Condition, compile_filter
 from scc.sandbox.eloqua.entities import Entity, Statement, stamp
-from scc.sandbox.eloqua.imports import Outcome
+from scc.sandbox.eloqua.import_rows import Outcome
 from scc.sandbox.eloqua.messages import MESSAGES
 from scc.sandbox.eloqua.other_imports import importer
 from scc.sandbox.eloqua.pages import Rows, looked_at
 from scc.sandbox.eloqua.sync_actions import apply_sync_actions
+from scc.sandbox.http import Fate
 from scc.sandbox.store import literal
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ class Sync:
     definition: Definition
     user: str
     created: datetime
-    fate: str | None = None  # "error", "warning" or "stuck", by a fault
+    fate: Fate = field(default_factory=Fate)  # by a fault
     callback: str | None = None
     status: str = "pending"
     polls: int = 0
@@ -95,7 +96,7 @@ class Syncs:
         self._open: dict[int, Sync] = {}  # those that are not final yet
         self._kept: list[Sync] = []  # those whose rows can be read
 
-    def create(self, definition: Definition, user: str, fate: str | None, callback: str | None) -> Sync:
+    def create(self, definition: Definition, user: str, fate: Fate, callback: str | None) -> Sync:
         sync = Sync(self._store.next_number("eloqua sync", 1201), definition, user, self._clock.now, fate, callback)
         used, quota = self.usage()[definition.kind].values()
         if used >= quota:
@@ -132,7 +133,7 @@ class Syncs:
             return
         sync.polls += 1
         polls = self._eloqua.sync_polls
-        if polls is not None and sync.polls >= polls + sync.slowed and sync.fate != "stuck":
+        if polls is not None and sync.polls >= polls + sync.slowed and sync.fate.outcome != "stuck":
             self._finish(sync)
         elif sync.status == "pending":
             self._start(sync)
@@ -141,7 +142,7 @@ class Syncs:
         """End the syncs that nobody asked about for so long that Eloqua is done with them."""
         limit = timedelta(seconds=self._eloqua.limits.sync_seconds)
         for sync in list(self._open.values()):
-            if sync.fate != "stuck" and self._age(sync) >= limit * (1 + sync.slowed) and not self.waits(sync):
+            if sync.fate.outcome != "stuck" and self._age(sync) >= limit * (1 + sync.slowed) and not self.waits(sync):
                 self._finish(sync)
         for sync in [s for s in self._kept if s.dropped or self.expired(s)]:
             self._kept.remove(sync)  # the answer stays 410; only the memory is given back
@@ -191,12 +192,12 @@ class Syncs:
         if not self._eloqua.exists(definition):
             self._log(sync, "ELQ-00143", 0, "error")
             return "error"
-        if sync.fate == "error":
-            self._log(sync, getattr(sync.fate, "code", "") or "ELQ-00107", 0, "error")
+        if sync.fate.outcome == "error":
+            self._log(sync, sync.fate.code or "ELQ-00107", 0, "error")
             return "error"
         status = self._export(sync) if definition.kind == "exports" else self._import(sync)
-        if sync.fate == "warning":
-            self._log(sync, getattr(sync.fate, "code", "") or "ELQ-00111", 0, "warning")
+        if sync.fate.outcome == "warning":
+            self._log(sync, sync.fate.code or "ELQ-00111", 0, "warning")
             return "warning"
         return status
 

@@ -7,11 +7,12 @@ import csv
 import io
 import random
 import zlib
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from scc.sandbox.salesforce.job import DELIMITERS, LINE_ENDINGS, Job, csv_line
 from scc.sandbox.salesforce.schema import SField, SObject
-from scc.sandbox.salesforce.write import UPSERT_CHUNK, Options, Verdict
+from scc.sandbox.salesforce.write import UPSERT_CHUNK, Options, Verdict, spared
 
 if TYPE_CHECKING:
     from scc.sandbox.salesforce import Salesforce
@@ -51,7 +52,7 @@ class IngestJob(Job):
             until -= until % UPSERT_CHUNK  # what repeats within a transaction is refused there
         for at in range(len(self._verdicts), until, self.salesforce.limits.batch_rows):
             chunk = self._rows[at : min(until, at + self.salesforce.limits.batch_rows)]
-            verdicts = self._write(chunk)
+            verdicts = self._write(chunk, at + 1)
             self._verdicts += verdicts
             self._processed += len(chunk)
             self.failed += sum(not v.success for v in verdicts)
@@ -113,18 +114,21 @@ class IngestJob(Job):
             return False
         return not relation or found.external_id or found.type == "id"
 
-    def _write(self, rows: list[list[str]]) -> list[Verdict]:
-        header, writer, known = self._header or [], self.salesforce.writer, self._known
-        records = [dict(zip(header, row, strict=True)) for row in rows]
-        options = Options(csv=True, assign=self._assign)
+    def _write(self, rows: list[list[str]], first: int) -> list[Verdict]:
+        """Write rows; `first` is the first one's number in the file."""
+        records = [dict(zip(self._header or [], row, strict=True)) for row in rows]
         with self.salesforce.store.caused_by(self.cause):
-            if self.operation == "insert":
-                return writer.insert(known, records, options)
-            if self.operation == "update":
-                return writer.update(known, [(r.pop("Id"), r) for r in records], options)
-            if self.operation == "upsert" and self._key:
-                return writer.upsert(known, self._key, [(r[self._key.name], r) for r in records], options)
-            return writer.delete(known, [r["Id"] for r in records], hard=self.operation == "hardDelete")
+            return spared(self.fate, first, records, self._write_records)
+
+    def _write_records(self, records: Sequence[dict[str, str]]) -> list[Verdict]:
+        writer, known, options = self.salesforce.writer, self._known, Options(csv=True, assign=self._assign)
+        if self.operation == "insert":
+            return writer.insert(known, records, options)
+        if self.operation == "update":
+            return writer.update(known, [(r.pop("Id"), r) for r in records], options)
+        if self.operation == "upsert" and self._key:
+            return writer.upsert(known, self._key, [(r[self._key.name], r) for r in records], options)
+        return writer.delete(known, [r["Id"] for r in records], hard=self.operation == "hardDelete")
 
     # -- results ----------------------------------------------------------------------------------------------------
 

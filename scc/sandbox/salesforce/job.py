@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from scc.sandbox.http import Fate
+
 if TYPE_CHECKING:
     from scc.sandbox.salesforce import Salesforce
 
@@ -33,7 +35,7 @@ class Job:
         self.operation, self.delimiter, self.line_ending = operation, delimiter, line_ending
         self.created = self.modified = created
         self.created_by, self.state, self.error = created_by, "Open", ""
-        self.fate: str | None = None  # how a fault wants it to end
+        self.fate = Fate()  # by a fault
         self.polls, self.total = 0, 0
         self.cause = ""  # the request that started it: its changes are put down to that one
         self.started: datetime | None = None
@@ -50,7 +52,7 @@ class Job:
         if self.state not in ("UploadComplete", "InProgress"):
             return
         self.polls += 1
-        if self.fate == "stuck":
+        if self.fate.outcome == "stuck":
             self._enter("InProgress")
         elif self.polls >= self.salesforce.limits.job_polls:
             self.finish()
@@ -62,8 +64,8 @@ class Job:
         """Do what is left, and end."""
         self._enter("InProgress")
         self.advance(1, 1)
-        if self.state == "InProgress" and self.fate == "error":
-            self.fail("InternalError : the job failed as it was told to")
+        if self.state == "InProgress" and self.fate.outcome == "error":
+            self.fail(f"{self.fate.code or 'InternalError'} : the job failed as it was told to")
         elif self.state == "InProgress":
             self._end("JobComplete")
 

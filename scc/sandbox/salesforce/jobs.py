@@ -61,7 +61,7 @@ class Jobs:
         limits, now = self._salesforce.limits, self._salesforce.clock.now
         for job in list(self._jobs.values()):
             due = (job.started or now) + timedelta(seconds=limits.job_seconds)
-            if job.state in RUNNING and job.fate != "stuck" and now >= due:
+            if job.state in RUNNING and job.fate.outcome != "stuck" and now >= due:
                 job.finish()
             if job.state == "Open" and now >= job.created + timedelta(hours=limits.open_hours):
                 job.abort()
@@ -145,7 +145,7 @@ class Jobs:
         return Response(204, b"", None)
 
     def _created(self, job: Job, request: Request) -> Response:
-        job.fate = request.sync_fate
+        job.fate = request.fate
         self._jobs[job.id] = job
         return json_response(job.shown())
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +13,7 @@ from scc.sandbox.salesforce.ids import normal
 from scc.sandbox.salesforce.records import options
 from scc.sandbox.salesforce.schema import SObject
 from scc.sandbox.salesforce.values import RowError
-from scc.sandbox.salesforce.write import Verdict
+from scc.sandbox.salesforce.write import Verdict, spared
 
 if TYPE_CHECKING:
     from scc.sandbox.salesforce import Salesforce
@@ -32,12 +34,13 @@ class Collections:
     def create(self, request: Request, version: str) -> Response:
         records, all_or_none = self._records(request)
         chosen = options(request)
-        return self._run(records, all_or_none, lambda known, part: self._writer.insert(known, part, chosen))
+        return self._run(request, records, all_or_none, lambda known, part: self._writer.insert(known, part, chosen))
 
     def update(self, request: Request, version: str) -> Response:
         records, all_or_none = self._records(request)
         chosen = options(request)
         return self._run(
+            request,
             records,
             all_or_none,
             lambda known, part: self._writer.update(known, [(taken(r, "id"), r) for r in part], chosen),
@@ -53,6 +56,7 @@ class Collections:
             raise error("INVALID_INPUT", f"All records must be of type {known.name}")
         chosen = options(request)
         return self._run(
+            request,
             records,
             all_or_none,
             lambda known, part: self._writer.upsert(known, found, [(taken(r, found.name), r) for r in part], chosen),
@@ -66,7 +70,12 @@ class Collections:
         self._check_size(ids)
         records = [{"attributes": {"type": self._type_of(i)}, "id": i} for i in ids]
         all_or_none = request.query.get("allOrNone", "").lower() == "true"
-        return self._run(records, all_or_none, lambda known, part: self._writer.delete(known, [r["id"] for r in part]))
+        return self._run(
+            request,
+            records,
+            all_or_none,
+            lambda known, part: self._writer.delete(known, [r["id"] for r in part]),
+        )
 
     def _type_of(self, record_id: str) -> str:
         """An id of no object is refused by whichever object is asked; Lead will do."""
@@ -131,14 +140,21 @@ class Collections:
             shown = f"record limit reached. cannot submit more than {most} records into this call"
             raise error("EXCEEDED_ID_LIMIT", shown)
 
-    def _run(self, records: list[dict[str, Any]], all_or_none: bool, write: Any, upserted: bool = False) -> Response:
+    def _run(
+        self,
+        request: Request,
+        records: list[dict[str, Any]],
+        all_or_none: bool,
+        write: Callable[[SObject, Sequence[dict[str, Any]]], list[Verdict]],
+        upserted: bool = False,
+    ) -> Response:
         """Write run by run of one type; HTTP is 200 even if every record is refused."""
         verdicts: list[Verdict] = []
 
         def run_all() -> bool:
             for kind, part in groupby(records, key=lambda r: r["attributes"]["type"].lower()):
-                known: SObject = self._salesforce.object(kind)
-                verdicts.extend(write(known, list(part)))
+                known = self._salesforce.object(kind)
+                verdicts.extend(spared(request.fate, len(verdicts) + 1, list(part), partial(write, known)))
             return all(v.success for v in verdicts)
 
         if not all_or_none:

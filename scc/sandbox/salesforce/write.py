@@ -7,10 +7,11 @@ statements. A row that is refused leaves the others alone; whoever wants all or 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from scc.sandbox.http import Fate
 from scc.sandbox.salesforce import members, rows, values
 from scc.sandbox.salesforce.ids import make_id, normal
 from scc.sandbox.salesforce.rules import Context, Draft, check
@@ -313,6 +314,24 @@ class Writer:
             names = [n for n in next(iter(gone.values())) if n != "hidden_"]
             rows.log(self._store, known, "delete", names, [(i, old, {}) for i, old in gone.items()])
             members.after_delete(self._salesforce, known, list(gone.values()))
+
+
+def spared(
+    fate: Fate,
+    first: int,
+    records: Sequence[dict[str, Any]],
+    write: Callable[[Sequence[dict[str, Any]]], list[Verdict]],
+) -> list[Verdict]:
+    """Write the records that a fault spares and refuse the others; `first` is the first one's number in the request."""
+    refused = [fate.rejects(number) for number in range(first, first + len(records))]
+    if not any(refused):
+        return write(records)
+    written = iter(write([record for record, out in zip(records, refused, strict=True) if not out]))
+    error = RowError(fate.code or "UNABLE_TO_LOCK_ROW", "the record was refused as a fault told it to be")
+    return [
+        Verdict(normal(str(record.get("Id"))), errors=[error]) if out else next(written)
+        for record, out in zip(records, refused, strict=True)
+    ]
 
 
 STAMPS = ("LastModifiedDate", "SystemModstamp", "LastModifiedById")

@@ -27,7 +27,7 @@ from scc.sandbox.window.people import has, people_panels
 if TYPE_CHECKING:
     from scc.sandbox.sandbox import Sandbox
 
-A_PAGE = 50
+A_PAGE, A_FEW = 50, 6
 LAST_PAGE = 10_000_000
 ROOT, PERSON, LOG, TRAFFIC, WORK = (f"/_sandbox/{name}" for name in ("", "person", "log", "traffic", "work"))
 KINDS = ("create", "update", "delete")
@@ -84,6 +84,7 @@ class Window:
             tiles("This run", run),
             self._faults_panel(),
             self._clock_panel(),
+            self._slack_panel(),
             panel(
                 "Last changes", self._mutations_table(self._mutations({}, 1, 12)[0]), note=link(LOG, "all"), wide=True
             ),
@@ -101,6 +102,13 @@ class Window:
             ("Salesforce", code(self._sandbox.systems["salesforce"].base_url)),
         ]
         return panel("Clock and addresses", facts(pairs))
+
+    def _slack_panel(self) -> Html:
+        messages = self._sandbox.slack.messages
+        rows = [(m["time"], m["channel_name"], m.get("text"), fields_of(m)) for m in reversed(messages[-A_FEW:])]
+        note = f"{len(messages):,} in all, newest first" if messages else ""
+        heads = ("Time", "Channel", "Text", "Attached")
+        return panel("Slack", table(heads, rows, "No message so far."), note=note, wide=True)
 
     def _states(self) -> str:
         if not self._has("eloqua", "address"):
@@ -320,6 +328,13 @@ class Window:
 
     def _count(self, name: str) -> int:
         return self._store.value(f"SELECT count(*) FROM {name}")
+
+
+def fields_of(message: Mapping[str, Any]) -> Html:
+    """The fields attached to a Slack message; whatever a client sent in their place is passed over."""
+    attached = [one for one in message.get("attachments") or () if isinstance(one, dict)]
+    fields = [field for one in attached for field in one.get("fields") or () if isinstance(field, dict)]
+    return facts((str(field.get("title", "")), str(field.get("value", ""))) for field in fields)
 
 
 def search_panel(address: str) -> Html:

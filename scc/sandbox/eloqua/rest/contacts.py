@@ -6,23 +6,20 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from scc.sandbox.eloqua.auth import User
-from scc.sandbox.eloqua.imports import EMAIL
+from scc.sandbox.eloqua.import_rows import EMAIL
 from scc.sandbox.eloqua.people import ADDRESS
 from scc.sandbox.eloqua.rest.errors import not_found, object_error, parameter_error, refused
 from scc.sandbox.eloqua.rest.records import (
-    Values,
     depth_of,
     document,
-    field_properties,
-    field_values,
     flag,
-    merged,
     number_of,
     same_id,
     tidy,
     unix,
 )
 from scc.sandbox.eloqua.rest.search import Listed, Property, envelope, listing
+from scc.sandbox.eloqua.rest.standard import StandardRecords
 from scc.sandbox.http import Request, Response, Router, json_response
 
 if TYPE_CHECKING:
@@ -30,7 +27,6 @@ if TYPE_CHECKING:
 
 MOST_IDS = 200  # of a SEARCH, eloqua.md 2.3
 
-# Standard property -> internal field name. A PUT blanks those of them that it does not send.
 PROPERTIES = {
     "accountName": "C_Company",
     "address1": "C_Address1",
@@ -53,19 +49,18 @@ FORMATS = ("unspecified", "html", "text")
 STATUS = "Awaiting action"
 
 
-class Contacts:
+class Contacts(StandardRecords):
+    properties, key = PROPERTIES, "C_EmailAddress"
+
     def __init__(self, eloqua: Eloqua) -> None:
-        self._eloqua, self._store, self._people = eloqua, eloqua.store, eloqua.people
+        super().__init__(eloqua, eloqua.contacts)
+        self._people = eloqua.people
 
     def routes(self, router: Router) -> None:
-        router.add("GET", "/data/contacts", self.find)
+        super().routes(router)
         router.add("SEARCH", "/data/contacts", self.search)
         router.add("GET", "/data/contacts/list/{number}", self.list_members)
         router.add("GET", "/data/contacts/(?P<kind>segment|filter)/{number}", self.list_chosen)
-        router.add("POST", "/data/contact", self.create)
-        router.add("GET", "/data/contact/{number}", self.get)
-        router.add("PUT", "/data/contact/{number}", self.update)
-        router.add("DELETE", "/data/contact/{number}", self.delete)
         router.add("GET", "/data/contact/{number}/membership", self.membership)
         router.add("GET", "/data/contact/{number}/email/groups/subscription", self.subscriptions)
         router.add("GET", "/data/contact/{number}/email/group/{group}/subscription", self.subscription)
@@ -95,7 +90,7 @@ class Contacts:
 
     def _listing(self, request: Request, source: str, parameters: tuple[Any, ...] = ()) -> Response:
         depth = depth_of(request, "minimal")
-        listed = Listed(source, searchable(self._eloqua), "emailAddress", parameters)
+        listed = Listed(source, self._searchable(), "emailAddress", parameters)
         return listing(self._store, request, listed, lambda rows: self._shown(rows, depth))
 
     def search(self, request: Request, user: User, version: str) -> Response:
@@ -116,9 +111,6 @@ class Contacts:
         rows.sort(key=lambda row: place[row["Id"]])
         return envelope(self._shown(rows, depth), 1, len(ids), len(rows))
 
-    def get(self, request: Request, user: User, version: str, number: str) -> Response:
-        return self._answer(request, self._row(number))
-
     def membership(self, request: Request, user: User, version: str, number: str) -> Response:
         if version == "1.0":
             raise not_found()  # recorded for 2.0 only
@@ -130,8 +122,7 @@ class Contacts:
     def create(self, request: Request, user: User, version: str) -> Response:
         body = document(request)
         self._check_limit()
-        reader = Values(self._store, self._eloqua.contacts, "Contact", None)
-        values = merged(reader.of_properties(body, PROPERTIES), reader.of_field_values(body), {})
+        values = self._sent(body)
         values["C_EmailAddress"] = self._address(values.get("C_EmailAddress"), None)
         number = self._people.create_contact(values, by=str(user.id))
         self._write_states(body, number)
@@ -144,11 +135,7 @@ class Contacts:
         """
         old, body = self._row(number), document(request)
         same_id(body, old["Id"], "Contact")
-        reader = Values(self._store, self._eloqua.contacts, "Contact", old["Id"])
-        by_field = reader.of_field_values(body)
-        values = merged(reader.of_properties(body, PROPERTIES), by_field, old)
-        for internal in PROPERTIES.values():
-            values.setdefault(internal, old["C_EmailAddress"] if internal == "C_EmailAddress" else "")
+        values = self._sent(body, old)
         if values["C_EmailAddress"] != old["C_EmailAddress"]:
             values["C_EmailAddress"] = self._address(values["C_EmailAddress"], old["Id"])
         changed = self._people.update_contact(old["Id"], values, by=str(user.id))
@@ -156,10 +143,6 @@ class Contacts:
         if not changed and self._eloqua.limits.rest_put_always_touches:
             self._people.touch_contact(old["Id"], str(user.id))
         return self._answer(request, self._people.contact(old["Id"]))
-
-    def delete(self, request: Request, user: User, version: str, number: str) -> Response:
-        self._people.delete_contact(self._row(number)["Id"])
-        return Response(200, b"", None)
 
     def _check_limit(self) -> None:
         """Eloqua's own sandbox instances hold 10,000 contacts (eloqua.md 2.3): off unless a test sets it."""
@@ -246,14 +229,11 @@ class Contacts:
 
     # -- shapes -----------------------------------------------------------------------------------------------------
 
-    def _row(self, number: str) -> dict[str, Any]:
-        try:
-            return self._people.contact(number_of(number))
-        except KeyError:
-            raise not_found() from None
+    def _fetch(self, number: int) -> dict[str, Any]:
+        return self._people.contact(number)
 
-    def _answer(self, request: Request, row: dict[str, Any], status: int = 200) -> Response:
-        return json_response(self._shown([row], depth_of(request, "complete"))[0], status)
+    def _remove(self, number: int) -> None:
+        self._people.delete_contact(number)
 
     def _shown(self, rows: Sequence[dict[str, Any]], depth: str) -> list[dict[str, Any]]:
         keys = [(row["C_EmailAddress"] or "").strip().lower() for row in rows]
@@ -289,8 +269,7 @@ class Contacts:
             "bouncebackDate": unix(state["bounceback_date"]) if state else None,
         }
         if depth == "complete":
-            own = {"C_DateCreated": row["CreatedAt"], "C_DateModified": row["UpdatedAt"]}
-            entries = field_values(self._eloqua.contacts, {**row, **own})
+            entries = self._field_values(row)
             if not self._eloqua.limits.rest_all_field_values:
                 standard = {str(f.id) for f in self._eloqua.contacts.fields if f.internal_name in PROPERTIES.values()}
                 entries = [entry for entry in entries if entry["id"] not in standard]
@@ -301,27 +280,18 @@ class Contacts:
             }
         return tidy(shown)
 
-
-def searchable(eloqua: Eloqua) -> dict[str, Property]:
-    """Properties and internal field names that a search can name."""
-    state = f"(SELECT {{}} FROM eloqua.address a WHERE a.address = {ADDRESS.format('r.C_EmailAddress')})"
-    known = field_properties(eloqua.contacts)
-    known |= {name.lower(): known[internal.lower()] for name, internal in PROPERTIES.items()}
-    return known | {
-        "id": Property("r.Id", "id"),
-        "name": Property("r.C_EmailAddress"),
-        "createdat": Property("r.CreatedAt", "time"),
-        "updatedat": Property("r.UpdatedAt", "time"),
-        "c_datecreated": Property("r.CreatedAt", "time"),
-        "c_datemodified": Property("r.UpdatedAt", "time"),
-        "createdby": Property("coalesce(r.CreatedBy, '77')"),
-        "updatedby": Property("coalesce(r.UpdatedBy, '77')"),
-        "accountid": Property("r.AccountId", "id"),
-        "currentstatus": Property(f"'{STATUS}'"),
-        "emailformatpreference": Property("r.Format"),
-        "issubscribed": Property("r.IsSubscribed"),
-        "isbounceback": Property("r.IsBounced"),
-        "subscriptiondate": Property(f"coalesce({state.format('a.subscription_date')}, r.CreatedAt)", "time"),
-        "unsubscriptiondate": Property(state.format("a.unsubscription_date"), "time"),
-        "bouncebackdate": Property(state.format("a.bounceback_date"), "time"),
-    }
+    def _searchable(self) -> dict[str, Property]:
+        state = f"(SELECT {{}} FROM eloqua.address a WHERE a.address = {ADDRESS.format('r.C_EmailAddress')})"
+        return super()._searchable() | {
+            "name": Property("r.C_EmailAddress"),
+            "createdby": Property("coalesce(r.CreatedBy, '77')"),
+            "updatedby": Property("coalesce(r.UpdatedBy, '77')"),
+            "accountid": Property("r.AccountId", "id"),
+            "currentstatus": Property(f"'{STATUS}'"),
+            "emailformatpreference": Property("r.Format"),
+            "issubscribed": Property("r.IsSubscribed"),
+            "isbounceback": Property("r.IsBounced"),
+            "subscriptiondate": Property(f"coalesce({state.format('a.subscription_date')}, r.CreatedAt)", "time"),
+            "unsubscriptiondate": Property(state.format("a.unsubscription_date"), "time"),
+            "bouncebackdate": Property(state.format("a.bounceback_date"), "time"),
+        }

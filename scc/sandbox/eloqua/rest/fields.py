@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from scc.sandbox.clock import parse_instant
 from scc.sandbox.eloqua.auth import User
-from scc.sandbox.eloqua.entities import LARGE_TEXT_WIDTH, TEXT_WIDTH, Entity, Field, canonical, stamp
-from scc.sandbox.eloqua.people import OWN_FIELDS
+from scc.sandbox.eloqua.entities import LARGE_TEXT_WIDTH, OWN_FIELDS, TEXT_WIDTH, Entity, Field, canonical, stamp
 from scc.sandbox.eloqua.rest.custom_objects import DATA_TYPES, data_type
 from scc.sandbox.eloqua.rest.errors import not_found, object_error, refused
 from scc.sandbox.eloqua.rest.records import depth_of, document, flag, number_of, same_id, text_or_none, tidy, unix
@@ -245,7 +244,7 @@ class Fields:
         if depth != "minimal":
             shown |= {
                 "defaultValue": known.default,
-                "isProtected": str(known.internal_name in OWN_FIELDS).lower(),
+                "isProtected": str(known.internal_name in OWN_FIELDS[entity.kind]).lower(),
                 "isPopulatedInOutlookPlugin": "false",
                 "showTrustedVisitorsOnly": "false",
                 "updateType": known.update_type,
