@@ -125,7 +125,7 @@ def test_a_locked_row_is_deferred_and_done_by_the_next_slot(
     assert company.marked() == {free, locked}
     receipt = receipts(outputs_folder, SLOT + DAY)["salesforce"]
     assert (receipt["updated"], receipt["unchanged"]) == (1, 1)
-    assert list((outputs_folder / "bounce_cleanup" / "owed" / "salesforce").iterdir()) == []
+    assert list((outputs_folder / "bounce_cleanup" / "state" / "owed" / "salesforce").iterdir()) == []
 
 
 def test_a_row_that_eloqua_rejects_is_tried_for_days_and_then_given_up(
@@ -213,7 +213,7 @@ def test_a_failed_poll_neither_aborts_nor_repeats_a_job(
 
     assert jobs(company) == ["JobComplete"]
     assert company.marked() == leads
-    assert list((outputs_folder / "bounce_cleanup" / "jobs").iterdir()) == []
+    assert list((outputs_folder / "bounce_cleanup" / "state" / "jobs").iterdir()) == []
 
 
 @pytest.mark.parametrize("what", ["reset_before", "reset_after"])

@@ -10,6 +10,8 @@ met from outside by strace, which kills at the entry of a system call. "After th
 folder, which follows it.
 """
 
+import configparser
+import contextlib
 import json
 import os
 import random
@@ -31,9 +33,13 @@ from scc.sandbox import Sandbox
 from scc.sandbox.state import State
 
 ROOT = Path(__file__).parents[2]
-# seconds. A run that is to be killed does not renew its lease while it is watched; its successor waits for one lifetime
-CALM = {"deadline": "20", "lifetime": "300"}
-BRISK = {"deadline": "20", "lifetime": "3"}
+# seconds. A run that is to be killed does not renew its lease while it is watched, and its successor waits for its lifetime
+CALM, BRISK = "3", "3"
+QUICK = {
+    "eloqua": {"first_poll": "0.01", "longest_poll": "0.02"},
+    "salesforce": {"first_poll": "0.01", "longest_poll": "0.02"},
+    "transport": {"first_pause": "0.02", "longest_pause": "0.1", "deadline": "20"},
+}
 PATIENCE = 60.0
 # differ between two good runs
 VOLATILE = {"syncs", "api_calls", "began", "finished_at"}
@@ -64,7 +70,7 @@ class Story:
     next_slot: str
     company: Callable[[], Sandbox]
     holdings: Callable[[Sandbox], Any]
-    settings: Mapping[str, str] = field(default_factory=dict)
+    settings: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     @property
     def module(self) -> str:
@@ -91,7 +97,7 @@ class Bench:
     def __init__(self, story: Story, folder: Path):
         self.story, self.folder = story, folder
         self.outputs = folder / "outputs"
-        self._configs = {name: self._config(name, values) for name, values in (("calm", CALM), ("brisk", BRISK))}
+        self._configs = {name: self._config(name, seconds) for name, seconds in (("calm", CALM), ("brisk", BRISK))}
         self.port = _lasting_port()
         with story.company() as sandbox:
             self.state = State.of(sandbox)
@@ -168,7 +174,7 @@ class Bench:
                     raise NotRecovered(f"{point} was never reached: {self._log()}")
                 time.sleep(0.005)
             sandbox.faults.clear()
-        with _already_gone():
+        with contextlib.suppress(ProcessLookupError):  # strace has killed what it followed, and itself
             os.killpg(run.pid, signal.SIGKILL)
         if run.wait(PATIENCE) == 0:
             raise NotRecovered(f"{point} was never reached: the run ended well")
@@ -202,15 +208,17 @@ class Bench:
                 start_new_session=True,
             )
 
-    def _config(self, name: str, values: Mapping[str, str]) -> Path:
-        text = (ROOT / "luigi.cfg").read_text()
-        for key, value in {**values, **self.story.settings}.items():
-            text, found = re.subn(rf"(?m)^{key} =.*$", f"{key} = {value}", text)
-            assert found, f"luigi.cfg has no {key}"
-        text = text.replace("[eloqua]\n", "[eloqua]\nfirst_poll = 0.01\nlongest_poll = 0.02\n")
-        text = text.replace("[transport]\n", "[transport]\nfirst_pause = 0.02\nlongest_pause = 0.1\n")
+    def _config(self, name: str, lifetime: str) -> Path:
+        config = configparser.ConfigParser(interpolation=None)
+        config.read(ROOT / "luigi.cfg")
+        for section, values in {**QUICK, "lease": {"lifetime": lifetime}, **self.story.settings}.items():
+            if not config.has_section(section):
+                config.add_section(section)
+            for key, value in values.items():
+                config.set(section, key, value)
         path = self.folder / f"{name}.cfg"
-        path.write_text(text)
+        with path.open("w") as file:
+            config.write(file)
         return path
 
     def _log(self) -> str:
@@ -258,14 +266,6 @@ def _lasting_port() -> int:
             except OSError:
                 continue
             return port
-
-
-@contextmanager
-def _already_gone() -> Iterator[None]:
-    try:
-        yield
-    except ProcessLookupError:
-        pass  # strace has killed what it followed, and itself
 
 
 def _file_points(calls: str, outputs: Path) -> Iterator[Point]:
