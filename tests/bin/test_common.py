@@ -203,7 +203,7 @@ def test_lint_types_and_tests_run(run_tests):
     assert result.returncode == 0, result.stderr
     assert result.stderr.splitlines()[-1].startswith("---> all passed in ")
     assert [call.split()[0] for call in calls.splitlines()] == ["ruff", "mypy", "shellcheck", "python"]
-    assert calls.splitlines()[-1] == "python -m pytest"
+    assert calls.splitlines()[-1] == "python -m pytest -n 3 --dist loadfile"
     assert "bin/common.sh" in calls and ".ci/run" in calls
 
 

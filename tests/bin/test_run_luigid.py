@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -30,9 +31,9 @@ def environment(tmp_path: Path) -> dict[str, str]:
     }
 
 
-def start(environment: dict[str, str], *arguments: str) -> "subprocess.Popen[str]":
+def start(environment: dict[str, str], *arguments: str, checkout: Path = CHECKOUT) -> "subprocess.Popen[str]":
     return subprocess.Popen(
-        [CHECKOUT / "bin/run-luigid", *arguments], env=environment, stdin=subprocess.DEVNULL, text=True,
+        [checkout / "bin/run-luigid", *arguments], env=environment, stdin=subprocess.DEVNULL, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
 
@@ -112,8 +113,10 @@ def test_a_missing_package_is_named(environment, tmp_path, package):
 
 def test_a_python_without_luigi_is_named(environment, tmp_path):
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "bare"], check=True)
+    (tmp_path / "bin").mkdir()
+    shutil.copy(CHECKOUT / "bin/run-luigid", tmp_path / "bin")  # into a checkout without a .venv
 
-    run = start(environment | {"PATH": f"{tmp_path}/bare/bin:/usr/bin:/bin"})
+    run = start(environment | {"PATH": f"{tmp_path}/bare/bin:/usr/bin:/bin"}, checkout=tmp_path)
 
     assert "luigid is not installed" in run.communicate(timeout=30)[1]
     assert run.returncode == 78
