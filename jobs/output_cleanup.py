@@ -2,11 +2,11 @@
 
     PlanRemovals -> RemoveOutputs
 
-Reads and changes the outputs volume only, never a remote system. Goes: slots whose process has ended, rehearsals, temporary
-files of dead runs, old files of leases and of usage. Stays: a slot whose process has not ended, however old, the last one
-that has, what a run works on or has to settle, whatever is not known to be SCC's, and all that is not below the outputs
-folder (links are removed as links). A slot leaves under another name, so that no later run takes half of it for the whole.
-Running the same slot again goes on where it stopped.
+Reads and changes the outputs volume only, never a remote system. Goes: slots whose process has ended, for them or for a
+later one, rehearsals, temporary files of dead runs, old files of leases and of usage. Stays: a slot whose process has not
+ended since, however old, the last one that has, what a run works on or has to settle, whatever is not known to be SCC's, and
+all that is not below the outputs folder (links are removed as links). A slot leaves under another name, so that no later run
+takes half of it for the whole. Running the same slot again goes on where it stopped.
 """
 
 import logging
@@ -25,7 +25,7 @@ import luigi
 
 from jobs import output_survey
 from jobs.output_survey import LEASE, REHEARSAL, REMAINS, SLOT_KIND, UNREADABLE, USAGE, Removal, Rules, minute
-from scc import finished, folders, outputs
+from scc import folders, outputs
 from scc.errors import ConfigError, SafetyStop, SccError
 from scc.outputs import JsonTarget
 from scc.receipts import REJECTS, Counts, Receipt
@@ -295,7 +295,7 @@ def _slot_may_go(root: Path, home: int, removal: Removal, limits: Rules) -> bool
     if removal.kind == REHEARSAL:
         return output_survey.rehearsal_may_go(looked, slot, before)
     return output_survey.slot_may_go(
-        looked, slot, finished.is_finished(process / slot), before, output_survey.in_use(process)
+        looked, slot, output_survey.is_over(process, slot), before, output_survey.in_use(process)
     )
 
 

@@ -212,7 +212,8 @@ def _survey_process(root: Path, process: str, top: int, rules: Rules, found: Sur
             else:
                 found.removals += _temporaries(f"{path}/", looked.temporary, rules)
     proofs = _proofs(root / process, slots, found)
-    _survey_slots(root, process, slots, proofs, rules, found)
+    over = {name: ended or _is_covered(root / process, name, proofs) for name, ended in proofs.items()}
+    _survey_slots(root, process, slots, over, rules, found)
     found.removals += _leases(root / process, proofs, rules)
 
 
@@ -226,6 +227,27 @@ def _proofs(process: Path, slots: Mapping[str, Looked], found: Survey) -> dict[s
             proofs[name] = False
             found.problems[f"{process.name}/{name}"] = UNREADABLE
     return proofs
+
+
+def is_over(process: Path, slot: str) -> bool:
+    """Whether nobody has to run a slot again: its process has ended, for it or for a later one. Raises SccError."""
+    if finished.is_finished(process / slot):
+        return True
+    later = [name for name in names(process) if minute(name) is not None and name > slot]
+    return _is_covered(process, slot, {name: finished.is_finished(process / name) for name in later})
+
+
+def _is_covered(process: Path, slot: str, proofs: Mapping[str, bool]) -> bool:
+    """Whether the process has ended for a later slot, which read later too: one run covers all that was missed.
+
+    What such a slot left half done has been settled by then (scc/catching_up.py).
+    """
+    try:
+        read_under = Slot(process, slot).read_under()
+        later = (Slot(process, name).read_under() for name, ended in proofs.items() if ended and name > slot)
+        return read_under >= 0 and any(number > read_under for number in later)
+    except (SccError, KeyError, TypeError, ValueError):
+        return False
 
 
 def _survey_slots(

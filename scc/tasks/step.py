@@ -231,19 +231,25 @@ class Run:
             return
         lease = self._lease = Lease(folder / "lease", process, slot)
         self.transport = Transport(
-            lease_check=lease.check, before_change=lambda: _slot(folder, slot).mark_write(lease.number)
+            lease_check=lease.check, before_change=lambda: _slot(folder, self._entered[-1]).mark_write(lease.number)
         )
+        self._entered: list[str] = []
         try:
-            self._catch_up(folder, _slot(folder, slot), lease.number)
+            if outputs.names(folder / UNFINISHED):
+                syncs.settle(self.bulk, folder / UNFINISHED, log.info)
+            self.enter(slot)
         except BaseException:
             lease.release()
             raise
 
-    def _catch_up(self, folder: Path, slot: Slot, number: int) -> None:
-        """Before anything is read: account for what earlier runs left, and put aside what is too old to write from."""
-        if outputs.names(folder / UNFINISHED):
-            syncs.settle(self.bulk, folder / UNFINISHED, log.info)
-        slot.begin(number)
+    def enter(self, slot: str) -> None:
+        """Before a slot's first step reads anything: put aside what is too old to write from (scc/catching_up.py).
+
+        A run enters one slot; or several, when it finishes what an older one began before its own.
+        """
+        if self._lease and slot not in self._entered:
+            _slot(self._folder, slot).begin(self._lease.number)
+            self._entered.append(slot)
 
     @functools.cached_property
     def bulk(self) -> Bulk:
@@ -294,6 +300,7 @@ def current_run(process: str, dry_run: bool, slot: str) -> Run:
     run = _runs[key]
     if isinstance(run, LeaseHeld):
         raise run
+    run.enter(slot)
     return run
 
 

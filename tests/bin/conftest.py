@@ -154,10 +154,10 @@ class Root:
         return sorted(path.stem for path in self.outputs.glob("*.json"))
 
 
-def ended(process: subprocess.Popen) -> subprocess.CompletedProcess:
+def ended(process: subprocess.Popen, seconds: float = 30) -> subprocess.CompletedProcess:
     """Waits for the end; the test fails if that takes too long."""
     try:
-        out, err = process.communicate(timeout=30)
+        out, err = process.communicate(timeout=seconds)
     except subprocess.TimeoutExpired:
         kill_all(process)
         out, err = process.communicate()

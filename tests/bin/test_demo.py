@@ -92,7 +92,7 @@ def test_the_stack_records_the_run_everywhere_and_goes_when_it_is_interrupted(de
     await_(lambda: b"SccWatchdog" in get(f"{at['Alertmanager']}/api/v2/alerts"), "the first alert")
 
     os.killpg(run.pid, signal.SIGINT)
-    assert ended(run).returncode == 130
+    assert ended(run, 120).returncode == 130  # each of six servers may take up to 15 s on a busy machine
     assert group(run.pid) == []
     assert not [url for url in set(addresses) if listens(int(url.rpartition(":")[2]))]
 

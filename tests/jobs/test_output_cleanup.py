@@ -71,6 +71,29 @@ def test_a_slot_whose_process_has_not_ended_stays_and_is_named(volume: Volume, r
     assert receipt["oldest_unfinished_days"] == 200
 
 
+@pytest.mark.parametrize(("read", "goes"), [(4, True), (6, False)])
+def test_a_slot_that_a_later_one_made_up_for_goes(volume: Volume, run: Runner, read: int, goes: bool) -> None:
+    """Under lease 5 a later slot was read and its process ended: it covers what was read before, not what was read since."""
+    open_slot = volume.slot(200, finished=False, read=read)
+    volume.slot(100, read=5)
+    volume.slot(1, read=5)
+
+    run(OutputCleanup(slot=SLOT))
+
+    assert open_slot.exists() != goes
+    assert volume.receipt(NAME)["unfinished"] == (0 if goes else 1)
+
+
+def test_a_slot_with_an_import_to_settle_stays_though_a_later_one_has_ended(volume: Volume, run: Runner) -> None:
+    open_slot = volume.slot(200, finished=False, read=4)
+    volume.slot(1, read=5)
+    volume.write("enrichment/unfinished/x.json", 200, json.dumps({"state": f"{open_slot.name}/events/x.json"}))
+
+    run(OutputCleanup(slot=SLOT))
+
+    assert open_slot.exists()
+
+
 def test_a_slot_of_which_a_receipt_was_moved_away_is_not_finished(volume: Volume, run: Runner) -> None:
     slot = volume.slot(200)
     volume.slot(1)
@@ -519,7 +542,7 @@ def test_a_real_process_goes_when_it_is_old_and_finished_and_only_then(
     slots = [dt.datetime(2026, 5, 1, hour) for hour in (1, 2, 3)]
     for slot in slots:
         run(Enrichment(slot=slot))
-    first, failed, last = (outputs_folder / "enrichment" / f"{slot:%Y-%m-%dT%H%M}" for slot in slots)
+    first, last, failed = (outputs_folder / "enrichment" / f"{slot:%Y-%m-%dT%H%M}" for slot in slots)
     (failed / "event_registration" / "Fill.json").unlink()
     for path in (outputs_folder / "enrichment").rglob("*"):
         os.utime(path, (time.time() - 200 * 86_400,) * 2)

@@ -21,7 +21,9 @@ def waiting_records() -> Sandbox:
     """Records that wait, one for every way that Enrichment can end with them; one loses a value, which is an import apart."""
     sandbox = Sandbox(contacts=20, waiting=0, seed=1, now=NOW, sync_polls=2)
     sandbox.eloqua.clear_records("Event Registration")
-    fair = sandbox.salesforce.add("Campaign", {"Name": "Autumn Fair", "StartDate": "2026-10-01", "BudgetedCost": 1500.5})
+    fair = sandbox.salesforce.add(
+        "Campaign", {"Name": "Autumn Fair", "StartDate": "2026-10-01", "BudgetedCost": 1500.5}
+    )
     bare = sandbox.salesforce.add("Campaign", {"Name": "No Date"})
     keys = [fair, fair[:15], bare, "", "no id", "701000000000000AAA"]
     for number, key in enumerate(keys):
