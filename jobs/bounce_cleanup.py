@@ -1,6 +1,6 @@
 """Bounce cleanup: an address that hard-bounced is known in Eloqua and Salesforce within one run.
 
-    CheckFields -> ExportBouncebacks -> FindDead -> ExportOpens -> Decide -> MarkInEloqua
+    CheckFields -> ExportBouncebacks -> FindDead -> ExportOpens -> DecideBounces -> MarkInEloqua
                                                                               -> FindInSalesforce -> MarkInSalesforce -> Report
 
 Reads Eloqua's Bounceback and EmailOpen activities, and Salesforce's Leads and Contacts with the dead addresses. Changes the
@@ -11,38 +11,48 @@ A second run of a slot changes nothing: both receipts are there. A run reads bou
 looks at before the slot, or from the last finished slot less the look-back, whichever is earlier, to an hour before the slot;
 so a missed slot or a late bounceback is covered by the next one, and in overlapping windows, in whatever order they run, an
 activity that a receipt names is evidence but no reason to act again. A run that was killed leaves its syncs and jobs on the
-volume: the same slot goes on with them, another slot waits for their end and reads anew. While Salesforce is away, the
-decisions wait in its owed files; they are not taken again, so that both systems end with the same.
+volume: the same slot goes on with them; another slot first finishes the write in Eloqua that the killed one had begun, waits
+for the end of its jobs, and reads anew. While Salesforce is away, the decisions wait in its owed files; they are not taken
+again, so that both systems end with the same.
 """
 
 import datetime as dt
-import itertools
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import luigi
 
-from jobs import bounce_file, bounce_report, bounce_rows, bounce_rules, bounce_state
+from jobs import bounce_eloqua, bounce_file, bounce_report, bounce_rows, bounce_rules, bounce_salesforce, bounce_state
 from jobs.bounce_file import Rules
-from jobs.bounce_rows import BOUNCEBACKS, EMAIL, IS_BOUNCED, OPENS, moment_of
-from jobs.bounce_rules import MARK, OPENED
-from jobs.bounce_state import ELOQUA, OWED, SALESFORCE, State
+from jobs.bounce_rows import BOUNCEBACKS, EMAIL, IS_BOUNCED, OPENS, in_batches, length, moment_of
+from jobs.bounce_rules import MARK
+from jobs.bounce_salesforce import ENTITIES, FOUND
+from jobs.bounce_state import ELOQUA, FAILED, HANDLED, OWED, SALESFORCE, State
 from scc import outputs
 from scc.config import salesforce as salesforce_settings
 from scc.eloqua import statements, syncs, values
-from scc.errors import ConfigError, SafetyStop, Unaccounted, Unavailable
+from scc.errors import (
+    ConfigError,
+    LeaseHeld,
+    LeaseLost,
+    QuotaReached,
+    SafetyStop,
+    Superseded,
+    Unaccounted,
+    Unavailable,
+    VolumeUnavailable,
+)
 from scc.outputs import JsonTarget, remove
 from scc.receipts import REJECTS, Counts, Receipt
-from scc.salesforce import ingest, soql
-from scc.salesforce.client import Salesforce, Verdict
-from scc.tables import Engine, Schema, Table, arrow_schema
+from scc.salesforce import ingest
+from scc.salesforce.client import Verdict
+from scc.tables import Engine, Schema, Table
 from scc.tasks.step import BULK, SLOT, Process, Step
 
 if TYPE_CHECKING:
     import narwhals as nw
-    import pyarrow as pa
 
     Frame = nw.LazyFrame[Any]
 
@@ -53,17 +63,8 @@ DEAD: Schema = {
     **dict.fromkeys(("moment", "last_at"), "integer"),
 }
 DECIDED: Schema = {**OWED, "outcome": "string", "in_eloqua": "string"}
-FOUND: Schema = dict.fromkeys(("object", "record_id", "parent", "address", "marked"), "string")
-# ELQ codes that count contacts created, updated and not found (eloqua.md 3.10)
-CREATED, UPDATED, UNMATCHED = "ELQ-00004", "ELQ-00022", "ELQ-00034"
-ENTITIES = ("Lead", "Contact")
-# Leads that were converted live on as Contacts, and cannot be written (salesforce.md 8.1)
-CONDITIONS = {"Lead": "IsConverted = false", "Contact": ""}
-# rows that somebody else holds, or that a job did not get to: for the next slot
-BUSY = {"UNABLE_TO_LOCK_ROW", "SERVER_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED", "QUERY_TIMEOUT", "UNPROCESSED"}
-# deleted, merged or converted since it was found: nothing is left to mark
-VANISHED = {"ENTITY_IS_DELETED", "NOT_FOUND", "INVALID_CROSS_REFERENCE_KEY", "CANNOT_UPDATE_CONVERTED_LEAD"}
-ROWS = 10_000
+# errors that running again cures
+PASSING = (Unavailable, VolumeUnavailable, LeaseHeld, LeaseLost, Superseded, QuotaReached)
 FRESH = dt.timedelta(hours=1)  # activities younger than that may still be on their way (eloqua.md 3.11)
 
 
@@ -79,6 +80,12 @@ class bounce_cleanup(luigi.Config):
     activity_rows = luigi.IntParameter(
         default=5_000_000, description="rows at which Eloqua cuts an export of activities"
     )
+
+
+def rejected_limit(counts: Counts) -> float:
+    """The share of rejected rows that a run may end well with: a few always may."""
+    limits = bounce_cleanup()
+    return 1.0 if counts.rejected <= limits.max_rejected_count else limits.max_rejected_share
 
 
 class BounceStep(Step):
@@ -107,6 +114,21 @@ class BounceStep(Step):
             starts.append(dt.datetime.strptime(last, SLOT) - FRESH - dt.timedelta(days=rules.look_back))
         return min(starts), self.slot - FRESH
 
+    @property
+    def tried_since(self) -> str:
+        """The oldest slot whose rejected rows are still tried again."""
+        return f"{self.slot - dt.timedelta(days=self.rules.retry):{SLOT}}"
+
+    def handled(self, engine: Engine) -> "Frame":
+        """The activities of the window that receipts name: activity_id, each once."""
+        return bounce_state.handled(engine, self.state.handled(f"{self.window[0]:{SLOT}}"))
+
+    def owe(self, engine: Engine, system: str, frame: "Frame") -> None:
+        """Leave rows for a later step or slot to write to a system. A try after a killed one replaces what that one left."""
+        if length(engine, frame):
+            note = self.document(f"owes.{system}")
+            engine.write(frame.select(*OWED), self.state.owe(system, self.slot_name, note))
+
     def about(self, system: str) -> dict[str, Any]:
         """What every receipt says."""
         return {
@@ -126,20 +148,9 @@ class BounceStep(Step):
         limit = bounce_cleanup().activity_rows
         table = self.table(dict.fromkeys(names, "string"), f"{kind}-{start:%Y%m%dT%H%M%S}-{end:%Y%m%dT%H%M%S}")
         if not table.exists():
-            created = "{{Activity.CreatedAt}}"
-            conditions = [
-                statements.equals("{{Activity.Type}}", kind),
-                statements.at_least(created, start.strftime(values.MOMENT)),
-                f"'{created}' < '{end.strftime(values.MOMENT)}'",
-            ]
-            export = {
-                "name": f"SCC {self.process} {kind}",
-                "fields": dict(names),
-                "filter": statements.checked(" AND ".join(conditions)),
-                "areSystemTimestampsInUTC": True,
-            }
+            export = bounce_eloqua.activities(self.process, kind, names, start, end)
             syncs.export(self.bulk, "/activities/exports", export, table, self.progress())
-        if rows(table) < limit:
+        if sum(batch.num_rows for batch in table.batches()) < limit:
             return [table]
         middle = (start + (end - start) / 2).replace(microsecond=0)
         if middle in (start, end):
@@ -156,6 +167,18 @@ class CheckFields(BounceStep):
     Fails before anything is read when a field of Eloqua is unknown, or when Salesforce lets no configured field be written.
     "salesforce" is null when Salesforce was away.
     """
+
+    def requires(self) -> "list[MarkInEloqua]":
+        """What another slot's run began to write in Eloqua and was killed over: it is finished before anything is read.
+
+        By its own rules and inputs, so that its rows are in its receipt, and not sent by this slot as well. Unless these
+        are gone, or too old because another slot has written since: then it is only settled (scc/eloqua/syncs.py).
+        """
+        if self.dry_run:
+            return []
+        others = [name for name in self.state.begun() if name != self.slot_name]
+        steps = [self.clone(MarkInEloqua, slot=dt.datetime.strptime(name, SLOT)) for name in others]
+        return [step for step in steps if all(one.complete() for one in step.requires().values())]
 
     def output(self) -> JsonTarget:
         return self.document()
@@ -178,7 +201,7 @@ class CheckFields(BounceStep):
     def _salesforce(self) -> dict[str, Any] | None:
         """What Salesforce lets us write; None while it is away: Eloqua need not wait for that."""
         try:
-            return writable(self.salesforce, self.rules)
+            return bounce_salesforce.writable(self.salesforce, self.rules)
         except Unavailable as error:
             log.warning("%s; Eloqua goes first, and the run will fail until Salesforce is back", error)
             return None
@@ -198,17 +221,7 @@ class ExportBouncebacks(BounceStep):
         return self.table(BOUNCEBACKS)
 
     def run(self) -> None:
-        names = {
-            "activity_id": "{{Activity.Id}}",
-            "created_at": "{{Activity.CreatedAt}}",
-            "contact_id": "{{Activity.Contact.Id}}",
-            "contact_address": "{{Activity.Contact.Field(C_EmailAddress)}}",
-            "address": "{{Activity.Field(EmailAddress)}}",
-            "status": "{{Activity.Field(SmtpStatusCode)}}",
-            "reply": "{{Activity.Field(SmtpErrorCode)}}",
-            "message": "{{Activity.Field(SmtpMessage)}}",
-        }
-        raw = self.activities("Bounceback", names, *self.window)
+        raw = self.activities("Bounceback", bounce_eloqua.BOUNCEBACK, *self.window)
         with self.output().writer() as write:
             for table in raw:
                 for batch in table.batches():
@@ -230,7 +243,7 @@ class FindDead(BounceStep):
         with self.engine() as engine:
             bouncebacks = bounce_rules.with_kind(engine.read(self.input()), self.rules)
             evidence = bounce_rules.evidence(bouncebacks, self.rules)
-            engine.write(bounce_rules.dead(evidence, handled(engine, self)), self.output())
+            engine.write(bounce_rules.dead(evidence, self.handled(engine)), self.output())
 
 
 class ExportOpens(BounceStep):
@@ -263,13 +276,12 @@ class ExportOpens(BounceStep):
             remove(table.path)
 
     def _raw(self, first: int, last: int) -> list[Table]:
-        names = {"address": "{{Activity.Field(EmailAddress)}}", "created_at": "{{Activity.CreatedAt}}"}
         within = dt.timedelta(days=self.rules.opened_within, seconds=1)
         start, end = moment_of(first), min(moment_of(last) + within, self.slot)
-        return self.activities("EmailOpen", names, start, end) if start < end else []
+        return self.activities("EmailOpen", bounce_eloqua.OPEN, start, end) if start < end else []
 
 
-class Decide(BounceStep):
+class DecideBounces(BounceStep):
     """One row per address that this slot decides on or tries again: see bounce_rules.decide, and bounce_state.OWED."""
 
     def requires(self) -> Mapping[str, Step]:
@@ -291,13 +303,18 @@ class Decide(BounceStep):
             decided = bounce_rules.decide(dead, opens, carriers, self.rules).with_columns(
                 since=nw.lit(self.slot_name), code=nw.lit("")
             )
-            again = owed(engine, self.state.owed(ELOQUA)).join(decided.select("address"), on="address", how="anti")
-            again = again.with_columns(outcome=nw.lit(MARK), in_eloqua=nw.lit("carried"))
+            again = bounce_state.owed(engine, self.state.owed(ELOQUA))
+            again = again.join(decided.select("address"), on="address", how="anti").with_columns(
+                outcome=nw.lit(MARK), in_eloqua=nw.lit("carried")
+            )
             engine.write(nw.concat([frame.select(*DECIDED) for frame in (decided, again)]), self.output())
 
 
 class MarkInEloqua(BounceStep):
-    """Eloqua's receipt: what became of every address of Decide. Beside it what it handled, rejects, counts for the report."""
+    """Eloqua's receipt: what became of every address of DecideBounces. Beside it what it handled, rejects, counts.
+
+    After a failure that running again does not cure, MarkInEloqua.failed.json lies there.
+    """
 
     resources = BULK
 
@@ -305,40 +322,61 @@ class MarkInEloqua(BounceStep):
         return {
             "catalogue": self.clone(CheckFields),
             "bouncebacks": self.clone(ExportBouncebacks),
-            "decided": self.clone(Decide),
+            "decided": self.clone(DecideBounces),
         }
 
     def output(self) -> Receipt:
         return self.receipt()
 
     def run(self) -> None:
+        failed = self.document(FAILED)
+        remove(failed.path)
+        try:
+            self._mark()
+        except Exception as error:
+            # what fails each time must not hold up all later slots; counts that do not add up lie there already
+            if not (isinstance(error, PASSING) or failed.exists()):
+                failed.write({**self.about(ELOQUA), "outcome": "failed"})
+            raise
+
+    def _mark(self) -> None:
         import narwhals as nw
 
-        rejects = self.table(REJECTS, "rejects")
-        taken = self.state.owed(ELOQUA)
+        taken = self._taken()
         with self.engine() as engine:
             decided = engine.read(self.input()["decided"])
             self._check_limits(engine, decided)
-            outcome = syncs.Outcome() if self.dry_run else self._import(engine, decided)
-            if outcome.created:
-                raise Unaccounted(
-                    f"Eloqua created {outcome.created:,} contacts in an import that may only update: look at its sync "
-                    f"{', '.join(outcome.syncs)}, and remove them"
-                )
+            outcome = None if self.dry_run else self._import(engine, decided)
             refused = self._refused(engine, decided, outcome)
-            engine.write(self._rejected(engine, refused), rejects)
+            engine.write(
+                refused.select("reason", record_id=nw.col("contact_id"), identifier=nw.col("address")),
+                self.table(REJECTS, "rejects"),
+            )
             bouncebacks = bounce_rules.with_kind(engine.read(self.input()["bouncebacks"]), self.rules)
-            fresh = bouncebacks.join(handled(engine, self), on="activity_id", how="anti")
+            fresh = bouncebacks.join(self.handled(engine), on="activity_id", how="anti")
             self.document("report").write(bounce_report.counted(engine, bouncebacks, fresh, decided, self.rules))
-            engine.write(fresh.select("activity_id").unique(), self.table(bounce_state.HANDLED, "handled"))
-            if not self.dry_run:
-                self._owe(engine, decided, refused)
-            else:
-                mark = decided.filter(nw.col("outcome") == MARK)
-                engine.write(mark.select(*OWED), self.table(OWED, "owed"))
-            self._account(engine, decided, refused, outcome, [table.path.name for table in taken])
+            engine.write(fresh.select("activity_id").unique(), self.table(HANDLED, "handled"))
+            tried = refused.filter(bounce_rules.still_tried(self.tried_since))
+            self._owe(engine, decided, tried)
+            counts = bounce_eloqua.counted(engine, decided, refused, outcome)
+            waiting = bounce_rows.oldest_age(engine, tried, self.slot)
+        about = {
+            **self.about(ELOQUA),
+            "window": [moment.strftime(values.MOMENT) for moment in self.window],
+            "contacts": self.input()["catalogue"].read()["contacts"],
+            "syncs": outcome.syncs if outcome else [],
+            "settles": taken,
+            "oldest_waiting_after_seconds": waiting,
+        }
+        self.settle(counts, rejected_limit(counts), about)
         if not self.dry_run:
             self.state.forget(ELOQUA)
+
+    def _taken(self) -> list[str]:
+        """The files that DecideBounces took up: all that there are, but for what a killed try of this step left."""
+        note = self.document(f"owes.{ELOQUA}")
+        own = note.read()["file"] if note.exists() else ""
+        return [table.path.name for table in self.state.owed(ELOQUA) if table.path.name != own]
 
     def _check_limits(self, engine: Engine, decided: "Frame") -> None:
         import narwhals as nw
@@ -360,77 +398,36 @@ class MarkInEloqua(BounceStep):
             with rows.writer() as write:
                 for batch in engine.batches(sent):
                     write(bounce_rows.for_eloqua(batch, fields, rows.schema))
-        what = syncs.Import(
-            parent="/contacts/imports",
-            definition={
-                "name": f"SCC {self.process}",
-                "fields": {
-                    EMAIL: "{{Contact.Field(C_EmailAddress)}}",
-                    IS_BOUNCED: "{{Contact.Email.IsBounced}}",
-                    **self.input()["catalogue"].read()["eloqua"],
-                },
-                "identifierFieldName": EMAIL,  # so only a contact that has the address at this moment is written
-                "isSyncTriggeredOnImport": False,
-                "isUpdatingMultipleMatchedRecords": False,
-                "importRule": "updateOnly",
-                "updateRule": "always",
-            },
-            created=CREATED,
-            updated=UPDATED,
-            unmatched=UNMATCHED,
-        )
-        return syncs.import_table(self.bulk, what, rows, self.parts(), self.progress())
+        what = bounce_eloqua.marking(self.process, self.input()["catalogue"].read()["eloqua"])
+        outcome = syncs.import_table(self.bulk, what, rows, self.parts(), self.progress())
+        if outcome.created:
+            raise Unaccounted(
+                f"Eloqua created {outcome.created:,} contacts in an import that may only update: look at its sync "
+                f"{', '.join(outcome.syncs)}, and remove them"
+            )
+        return outcome
 
-    def _refused(self, engine: Engine, decided: "Frame", outcome: syncs.Outcome) -> "Frame":
-        """The rows of Decide that Eloqua refused, with its code."""
-        refused = engine.read_all(outcome.rejects, syncs.REJECTS)
-        return decided.drop("code").join(refused.rename({"identifier": "address"}), on="address", how="inner")
+    def _refused(self, engine: Engine, decided: "Frame", outcome: syncs.Outcome | None) -> "Frame":
+        """The rows of DecideBounces that Eloqua refused, with its code and a reason."""
+        refused = engine.read_all(outcome.rejects if outcome else [], syncs.REJECTS)
+        coded = decided.drop("code").join(refused.rename({"identifier": "address"}), on="address", how="inner")
+        return coded.with_columns(reason=bounce_rules.reason(self.tried_since))
 
-    def _rejected(self, engine: Engine, refused: "Frame") -> "Frame":
-        import narwhals as nw
-
-        return refused.select(
-            record_id=nw.col("contact_id"), identifier=nw.col("address"), reason=given_up(self, nw.col("code"))
-        )
-
-    def _owe(self, engine: Engine, decided: "Frame", refused: "Frame") -> None:
+    def _owe(self, engine: Engine, decided: "Frame", tried: "Frame") -> None:
         """What Salesforce has to follow, and what Eloqua is to be asked for again."""
         import narwhals as nw
 
-        mark = decided.filter((nw.col("outcome") == MARK) & (nw.col("since") == self.slot_name))
-        for system, frame in ((SALESFORCE, mark), (ELOQUA, refused.filter(still_tried(self)))):
-            if length(engine, frame):
-                engine.write(frame.select(*OWED), self.state.owe(system, self.slot_name))
+        mark = decided.filter(nw.col("outcome") == MARK)
+        if self.dry_run:
+            engine.write(mark.select(*OWED), self.planned)
+            return
+        self.owe(engine, SALESFORCE, mark.filter(nw.col("since") == self.slot_name))
+        self.owe(engine, ELOQUA, tried)
 
-    def _account(
-        self, engine: Engine, decided: "Frame", refused: "Frame", outcome: syncs.Outcome, taken: list[str]
-    ) -> None:
-        import narwhals as nw
-
-        counts = Counts(planned=0)
-        for row in engine.rows(decided.group_by("outcome", "in_eloqua").agg(addresses=nw.len())):
-            counts.planned += row["addresses"]
-            why = "opened mail after the bounce" if row["outcome"] == OPENED else f"contact {row['in_eloqua']}"
-            if row["outcome"] == OPENED or row["in_eloqua"] in ("renamed", "deleted"):
-                counts.unchanged += row["addresses"]
-                key = f"unchanged: {why}"
-                counts.reasons[key] = counts.reasons.get(key, 0) + row["addresses"]
-        if outcome.unmatched:
-            counts.unchanged += outcome.unmatched
-            counts.reasons["unchanged: no contact has the address"] = outcome.unmatched
-        coded = refused.select(reason=given_up(self, nw.col("code"))).group_by("reason").agg(addresses=nw.len())
-        for row in engine.rows(coded):
-            counts.rejected += row["addresses"]
-            counts.reasons[f"rejected: {row['reason']}"] = row["addresses"]
-        counts.updated = counts.planned - counts.unchanged if self.dry_run else outcome.updated
-        about = {
-            **self.about(ELOQUA),
-            "window": [moment.strftime(values.MOMENT) for moment in self.window],
-            "contacts": self.input()["catalogue"].read()["contacts"],
-            "syncs": outcome.syncs,
-            "settles": taken,
-        }
-        self.settle(counts, rejected_limit(counts), about)
+    @property
+    def planned(self) -> Table:
+        """What Salesforce would be owed, had this been no rehearsal."""
+        return self.table(OWED, "owed")
 
 
 class FindInSalesforce(BounceStep):
@@ -450,15 +447,20 @@ class FindInSalesforce(BounceStep):
         if not self.dry_run:
             ingest.settle(self.salesforce, self.state.jobs(), self.progress())
         files, addresses = self.state.owed(SALESFORCE), self.addresses
-        entities = self.input()["catalogue"].read()["salesforce"] or writable(self.salesforce, self.rules)
+        entities = self.input()["catalogue"].read()["salesforce"]
+        entities = entities or bounce_salesforce.writable(self.salesforce, self.rules)
+        planned = [self.clone(MarkInEloqua).planned] if self.dry_run else []
         with self.engine() as engine:
-            planned = [Table(self.input()["eloqua"].path.with_name("MarkInEloqua.owed.parquet"), OWED)]
-            engine.write(owed(engine, [*files, *(planned if self.dry_run else [])]), addresses)
+            engine.write(bounce_state.owed(engine, [*files, *planned]), addresses)
         self.takes.write({"settles": [table.path.name for table in files], "entities": entities})
+        show, count = self.progress(), 0
         with self.output().writer() as write:
             for name in ENTITIES:
-                for batch in in_batches(self._found(name, entities[name], addresses), FOUND):
+                carriers = bounce_salesforce.carriers(self.salesforce, name, entities[name], addresses)
+                for batch in in_batches(carriers, FOUND):
                     write(batch)
+                    count += batch.num_rows
+                    show(f"{count:,} Leads and Contacts found")
 
     @property
     def addresses(self) -> Table:
@@ -467,26 +469,8 @@ class FindInSalesforce(BounceStep):
 
     @property
     def takes(self) -> JsonTarget:
-        """ "settles": the files that these addresses come from. "entities": see writable."""
+        """ "settles": the files that these addresses come from. "entities": see bounce_salesforce.writable."""
         return self.document("takes")
-
-    def _found(self, name: str, entity: Mapping[str, Any], addresses: Table) -> Iterator[dict[str, str]]:
-        if not entity["fields"]:
-            return
-        wanted = ["Id", "Email", *entity["fields"], *([entity["parent"]] if entity["parent"] else [])]
-        owed_addresses = (text for batch in addresses.batches() for text in batch.column("address").to_pylist())
-        show = self.progress()
-        records = self.salesforce.lookup(name, wanted, "Email", owed_addresses, CONDITIONS[name], soql.STATEMENT_BYTES)
-        for number, record in enumerate(records, 1):
-            filled = all(record.get(field) not in (None, "") for field in entity["fields"])
-            yield {
-                "object": name,
-                "record_id": record["Id"],
-                "parent": record.get(entity["parent"]) or "",
-                "address": bounce_rules.address(record["Email"]),
-                "marked": "yes" if filled else "no",
-            }
-            show(f"{number:,} {name}s found")
 
 
 class MarkInSalesforce(BounceStep):
@@ -532,25 +516,12 @@ class MarkInSalesforce(BounceStep):
             count = length(engine, engine.read(plan).filter(nw.col("object") == name))
             by_job = ingest.pays(count)
             size = limits.job_rows if by_job else limits.records_per_call
-            for number, records in enumerate(self._records(plan, name, entities[name]["fields"], size), 1):
+            for number, records in enumerate(bounce_salesforce.changes(plan, name, entities[name]["fields"], size), 1):
                 part = self.document(f"{name}.{'job' if by_job else 'calls'}-of-{size}-{number:04}")
                 verdicts = self._by_job(name, records, part) if by_job else self._by_call(name, records, part)
                 refused += [one for one in verdicts if one.code]
                 self.progress()(f"{name}: part {number} written")
         return refused
-
-    def _records(self, plan: Table, name: str, fields: Mapping[str, Any], size: int) -> Iterator[list[dict[str, str]]]:
-        """What to send of one object, in lists of so many, in the plan's order."""
-        batch: list[dict[str, str]] = []
-        for rows in plan.batches():
-            for row in rows.to_pylist():
-                if row["object"] == name:
-                    batch.append({"Id": row["record_id"], **bounce_rows.for_salesforce(row, fields)})
-                if len(batch) == size:
-                    yield batch
-                    batch = []
-        if batch:
-            yield batch
 
     def _by_job(self, name: str, records: list[dict[str, str]], part: JsonTarget) -> list[Verdict]:
         pointer = JsonTarget(self.state.jobs() / f"{self.slot_name}.{part.path.name}")
@@ -568,44 +539,34 @@ class MarkInSalesforce(BounceStep):
     ) -> None:
         import narwhals as nw
 
-        codes = self.table({"record_id": "string", "code": "string"}, "refused")
-        with codes.writer() as write:
-            for batch in in_batches((one._asdict() for one in refused), codes.schema):
-                write(batch)
-        failed = engine.read(plan).drop("code").join(engine.read(codes), on="record_id", how="inner")
-        lasting = failed.filter(~nw.col("code").is_in(sorted(VANISHED)))
-        rejected = lasting.filter(~nw.col("code").is_in(sorted(BUSY)))
-        deferred = lasting.filter(nw.col("code").is_in(sorted(BUSY)))
+        failed = self._failed(engine, plan, refused)
+        counts = bounce_salesforce.counted(engine, failed, total, marked)
+        lasting = failed.filter(nw.col("outcome") != "unchanged")
         engine.write(
-            lasting.select("record_id", identifier=nw.col("address"), reason=given_up(self, nw.col("code"))),
-            self.table(REJECTS, "rejects"),
+            lasting.select("record_id", "reason", identifier=nw.col("address")), self.table(REJECTS, "rejects")
         )
-        counts = Counts(
-            planned=total, unchanged=marked, reasons={"unchanged: marked already": marked} if marked else {}
-        )
-        for outcome, frame in (
-            ("unchanged", failed.filter(nw.col("code").is_in(sorted(VANISHED)))),
-            ("deferred", deferred),
-            ("rejected", rejected),
-        ):
-            reasons = frame.select(reason=given_up(self, nw.col("code"))).group_by("reason").agg(records=nw.len())
-            for row in engine.rows(reasons):
-                setattr(counts, outcome, getattr(counts, outcome) + row["records"])
-                counts.reasons[f"{outcome}: {row['reason']}"] = row["records"]
-        counts.updated = total - counts.unchanged - counts.deferred - counts.rejected
-        if not self.dry_run:
-            left = nw.concat([deferred, rejected.filter(still_tried(self))])
-            left = left.select(*OWED).unique(["address"], keep="first", order_by=["code"])
-            if length(engine, left):
-                engine.write(left, self.state.owe(SALESFORCE, self.slot_name))
+        left = lasting.filter((nw.col("outcome") == "deferred") | bounce_rules.still_tried(self.tried_since))
+        left = left.select(*OWED).unique(["address"], keep="first", order_by=["code"])
+        self.owe(engine, SALESFORCE, left)
         takes = self.requires().takes.read()
         about = {
             **self.about(SALESFORCE),
             "addresses": addresses,
             "left_out": {name: entity["left_out"] for name, entity in takes["entities"].items() if entity["left_out"]},
             "settles": [] if self.dry_run else takes["settles"],
+            "oldest_waiting_after_seconds": bounce_rows.oldest_age(engine, left, self.slot),
         }
         self.settle(counts, rejected_limit(counts), about)
+
+    def _failed(self, engine: Engine, plan: Table, refused: list[Verdict]) -> "Frame":
+        """The rows of the plan that were refused (none in a rehearsal), with code, outcome and reason."""
+        codes = self.table({"record_id": "string", "code": "string"}, "refused")
+        with codes.writer() as write:
+            for batch in in_batches((one._asdict() for one in refused), codes.schema):
+                write(batch)
+        failed = engine.read(plan).drop("code").join(engine.read(codes), on="record_id", how="inner")
+        reason = bounce_rules.reason(self.tried_since, bounce_salesforce.PASSING)
+        return bounce_salesforce.with_outcome(failed).with_columns(reason=reason)
 
 
 class Report(BounceStep):
@@ -635,82 +596,3 @@ class BounceCleanup(Process):
 
     def requires(self) -> Report:
         return self.clone(Report)
-
-
-def writable(salesforce: Salesforce, rules: Rules) -> dict[str, dict[str, Any]]:
-    """By object: the configured "fields" that this user may write, those "left_out", and the "parent" that a write locks.
-
-    Raises ConfigError when there is none at all, or when the address itself is hidden.
-    """
-    found: dict[str, dict[str, Any]] = {}
-    for name in ENTITIES:
-        fields = salesforce.describe(name)
-        if "email" not in fields:
-            raise ConfigError(f"Salesforce hides {name}.Email from this user; grant the permission to read it")
-        known = {wanted: fields[wanted.lower()] for wanted in rules.salesforce_fields if wanted.lower() in fields}
-        written = {wanted: field for wanted, field in known.items() if field.updateable}
-        found[name] = {
-            "fields": {
-                field.name: {"gets": rules.salesforce_fields[wanted], "kind": field.kind, "length": field.length}
-                for wanted, field in written.items()
-            },
-            "left_out": [wanted for wanted in rules.salesforce_fields if wanted not in written],
-            "parent": "AccountId" if "accountid" in fields else "",
-        }
-    if not any(entity["fields"] for entity in found.values()):
-        raise ConfigError(
-            "[salesforce] fields: this user may write none of them on Lead or Contact; grant the permission"
-        )
-    return found
-
-
-def rejected_limit(counts: Counts) -> float:
-    """The share of rejected rows that a run may end well with: a few always may."""
-    limits = bounce_cleanup()
-    return 1.0 if counts.rejected <= limits.max_rejected_count else limits.max_rejected_share
-
-
-def in_batches(rows: Iterator[Mapping[str, Any]], schema: Schema) -> "Iterator[pa.RecordBatch]":
-    """Rows as record batches of the schema."""
-    import pyarrow as pa
-
-    while batch := list(itertools.islice(rows, ROWS)):
-        yield pa.RecordBatch.from_pylist([dict(row) for row in batch], schema=arrow_schema(schema))
-
-
-def rows(table: Table) -> int:
-    """How many rows a table has."""
-    return sum(batch.num_rows for batch in table.batches())
-
-
-def length(engine: Engine, frame: "Frame") -> int:
-    """How many rows a frame has."""
-    import narwhals as nw
-
-    return int(engine.rows(frame.select(rows=nw.len()))[0]["rows"])
-
-
-def handled(engine: Engine, step: BounceStep) -> "Frame":
-    """The activities of the step's window that receipts name: activity_id, each once."""
-    since = f"{step.window[0]:{SLOT}}"
-    return engine.read_all(step.state.handled(since), bounce_state.HANDLED).unique()
-
-
-def owed(engine: Engine, tables: list[Table]) -> "Frame":
-    """What a system is owed, each address once: the first decision stands."""
-    return engine.read_all(tables, OWED).unique(["address"], keep="first", order_by=["since", "code"])
-
-
-def still_tried(step: BounceStep) -> "nw.Expr":
-    """Whether a rejected row is tried again by the next slot."""
-    import narwhals as nw
-
-    return nw.col("since") >= f"{step.slot - dt.timedelta(days=step.rules.retry):{SLOT}}"
-
-
-def given_up(step: BounceStep, code: "nw.Expr") -> "nw.Expr":
-    """The reason of a rejected row: its code, and whether it was tried for the last time."""
-    import narwhals as nw
-
-    passing = nw.col("code").is_in(sorted(BUSY | VANISHED))
-    return nw.when(still_tried(step) | passing).then(code).otherwise(nw.concat_str(nw.lit("given up: "), code))

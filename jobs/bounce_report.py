@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from jobs import bounce_rules
 from jobs.bounce_file import Rules
+from jobs.bounce_rows import length
 from scc.outputs import replacing
 from scc.tables import Engine, Table
 
@@ -34,10 +35,10 @@ def counted(engine: Engine, bouncebacks: "Frame", fresh: "Frame", decided: "Fram
     with_code = fresh.with_columns(code=nw.when(code != "").then(code).otherwise(nw.lit("none")))
     opened = decided.filter(nw.col("outcome") == bounce_rules.OPENED)
     return {
-        "bouncebacks": _number(engine, bouncebacks),
-        "new_bouncebacks": _number(engine, fresh),
-        "without_contact": _number(engine, fresh.filter(nw.col("contact_id") == "")),
-        "without_address": _number(engine, fresh.filter(nw.col("address") == "")),
+        "bouncebacks": length(engine, bouncebacks),
+        "new_bouncebacks": length(engine, fresh),
+        "without_contact": length(engine, fresh.filter(nw.col("contact_id") == "")),
+        "without_address": length(engine, fresh.filter(nw.col("address") == "")),
         "by_kind": _by(engine, fresh, ["kind"]),
         "by_code": _by(engine, with_code, ["code", "kind"]),
         "by_domain": _domains(engine, fresh, rules.domain_addresses),
@@ -47,12 +48,6 @@ def counted(engine: Engine, bouncebacks: "Frame", fresh: "Frame", decided: "Fram
             row["contact_id"] for row in engine.rows(opened.select("contact_id").head(SHOWN))
         ),
     }
-
-
-def _number(engine: Engine, frame: "Frame") -> int:
-    import narwhals as nw
-
-    return int(engine.rows(frame.select(rows=nw.len()))[0]["rows"])
 
 
 def _by(engine: Engine, frame: "Frame", keys: Sequence[str]) -> list[dict[str, Any]]:

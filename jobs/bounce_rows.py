@@ -1,20 +1,26 @@
 """Rows of BounceCleanup as they enter from Eloqua and leave to both systems: the one place where values are read and made."""
 
 import datetime as dt
-from collections.abc import Mapping
+import itertools
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from jobs import bounce_rules
 from scc.eloqua import values
-from scc.tables import Schema, arrow_schema
+from scc.tables import Engine, Schema, arrow_schema
+from scc.tasks.step import SLOT
 
 if TYPE_CHECKING:
+    import narwhals as nw
     import pyarrow as pa
+
+    Frame = nw.LazyFrame[Any]
 
 TEXTS = ("activity_id", "contact_id", "contact_address", "address", "domain", "status", "reply", "pattern")
 BOUNCEBACKS: Schema = {**dict.fromkeys(TEXTS, "string"), "moment": "integer"}
 OPENS: Schema = {"address": "string", "moment": "integer"}
 EMAIL, IS_BOUNCED = "EmailAddress", "IsBounced"
+ROWS = 10_000
 
 
 def bouncebacks(batch: "pa.RecordBatch") -> "pa.RecordBatch":
@@ -89,3 +95,26 @@ def _text(row: Mapping[str, Any], gets: str) -> str:
 def moment_of(seconds: int) -> dt.datetime:
     """A UTC moment without its zone, as slots are."""
     return dt.datetime.fromtimestamp(seconds, dt.UTC).replace(tzinfo=None)
+
+
+def in_batches(rows: Iterator[Mapping[str, Any]], schema: Schema) -> "Iterator[pa.RecordBatch]":
+    """Rows as record batches of the schema."""
+    import pyarrow as pa
+
+    while batch := list(itertools.islice(rows, ROWS)):
+        yield pa.RecordBatch.from_pylist([dict(row) for row in batch], schema=arrow_schema(schema))
+
+
+def length(engine: Engine, frame: "Frame") -> int:
+    """How many rows a frame has."""
+    import narwhals as nw
+
+    return int(engine.rows(frame.select(rows=nw.len()))[0]["rows"])
+
+
+def oldest_age(engine: Engine, frame: "Frame", slot: dt.datetime) -> int | None:
+    """Seconds from the oldest `since` of a frame to the slot; None where it has no rows."""
+    import narwhals as nw
+
+    (row,) = engine.rows(frame.select(since=nw.col("since").min()))
+    return int((slot - dt.datetime.strptime(row["since"], SLOT)).total_seconds()) if row["since"] else None

@@ -214,6 +214,25 @@ def decide(dead: "Frame", opens: "Frame", carriers: "Frame", rules: Rules) -> "F
     )
 
 
+# rows that a system refused: since (the slot that decided), code
+
+
+def still_tried(oldest: str) -> "nw.Expr":
+    """Whether a rejected row is tried again by the next slot. oldest: the first slot whose rows are."""
+    import narwhals as nw
+
+    return nw.col("since") >= oldest
+
+
+def reason(oldest: str, passing: Iterable[str] = ()) -> "nw.Expr":
+    """Why a row was not written: its code, and whether it was tried for the last time. passing: codes never given up on."""
+    import narwhals as nw
+
+    code = nw.col("code")
+    goes_on = nw.any_horizontal(still_tried(oldest), *(code == one for one in sorted(passing)), ignore_nulls=True)
+    return nw.when(goes_on).then(code).otherwise(nw.concat_str(nw.lit("given up: "), code))
+
+
 # what is written
 
 

@@ -230,10 +230,8 @@ class Run:
             self.transport = Transport(dry_run)
             return
         lease = self._lease = Lease(folder / "lease", process, slot)
-        self.transport = Transport(
-            lease_check=lease.check, before_change=lambda: _slot(folder, self._entered[-1]).mark_write(lease.number)
-        )
         self._entered: list[str] = []
+        self.transport = Transport(lease_check=lease.check, before_change=self._mark_write)
         try:
             if outputs.names(folder / UNFINISHED):
                 syncs.settle(self.bulk, folder / UNFINISHED, log.info)
@@ -241,6 +239,11 @@ class Run:
         except BaseException:
             lease.release()
             raise
+
+    def _mark_write(self) -> None:
+        """Once, before the first change: for the slot that is worked on. Its own reads are done when another slot's begin."""
+        assert self._lease
+        _slot(self._folder, (self._entered or [self._slot])[-1]).mark_write(self._lease.number)
 
     def enter(self, slot: str) -> None:
         """Before a slot's first step reads anything: put aside what is too old to write from (scc/catching_up.py).

@@ -1,4 +1,4 @@
-"""bin/demo, whole: the sandbox, luigid, bin/run-job and Enrichment; a company of 300 to be quick."""
+"""bin/demo, whole: the sandbox, luigid, bin/run-job and the processes; a company of 2,000, in which addresses bounced."""
 
 import os
 import re
@@ -46,8 +46,8 @@ def demo(tmp_path):
         shutil.rmtree(folder)
 
 
-def test_the_demo_fills_the_waiting_records_and_keeps_its_servers_up_if_told_to(demo):
-    started = demo("--contacts", "300", "--keep")
+def test_the_demo_fills_records_marks_bounces_and_keeps_its_servers_up_if_told_to(demo):
+    started = demo("--contacts", "2000", "--keep")
     run = ended(started)
 
     assert run.returncode == 0, run.stdout + run.stderr
@@ -56,6 +56,12 @@ def test_the_demo_fills_the_waiting_records_and_keeps_its_servers_up_if_told_to(
     assert before == filled + in_error + after and filled > 0
     assert re.search(r"^ +in error: \d+ × .+$", run.stdout, re.MULTILINE)
     assert re.search(r"^API calls +Eloqua [1-9]\d*, Salesforce [1-9]\d*, Slack \d+$", run.stdout, re.MULTILINE)
+    for group_of_people in ("Eloqua contacts", "Leads", "Contacts"):
+        row = re.search(rf"^{group_of_people} +([\d,]+) +([\d,]+) +([\d,]+)$", run.stdout, re.MULTILINE)
+        before, now, of_all = (int(number.replace(",", "")) for number in row.groups())
+        assert before <= now < of_all
+        assert now > before or group_of_people != "Eloqua contacts"
+    assert re.search(r"^ +[1-9]\d* addresses are known to be dead that were not$", run.stdout, re.MULTILINE)
     outputs = Path(re.search(r"^Outputs +(.+)$", run.stdout, re.MULTILINE)[1])
     assert list(outputs.rglob("*.parquet")) and list(outputs.rglob("*.json"))
     assert "heartbeat" not in run.stderr
@@ -75,7 +81,7 @@ def test_the_demo_fills_the_waiting_records_and_keeps_its_servers_up_if_told_to(
 def test_the_stack_records_the_run_everywhere_and_goes_when_it_is_interrupted(demo):
     for package in ("postgres", "prometheus", "prometheus-pushgateway", "prometheus-alertmanager", "curl"):
         require(package, "postgresql" if package == "postgres" else None)
-    run = demo("--contacts", "300", "--stack")
+    run = demo("--contacts", "2000", "--stack")
     shown = ""
     for line in run.stdout:
         shown += line
@@ -85,7 +91,9 @@ def test_the_stack_records_the_run_everywhere_and_goes_when_it_is_interrupted(de
     at = dict(re.findall(r"(history|Prometheus|Alertmanager|Pushgateway) +(http://127\.0\.0\.1:\d+)", shown))
 
     assert "Enrichment" in get(f"{at['history']}/history").decode()
-    assert b'scc_process_last_exit_code{instance="",job="scc",process="Enrichment"} 0' in get(f"{at['Pushgateway']}/metrics")
+    pushed = get(f"{at['Pushgateway']}/metrics").decode()
+    for process in ("Enrichment", "BounceCleanup"):
+        assert f'scc_process_last_exit_code{{instance="",job="scc",process="{process}"}} 0' in pushed
     asked = f"{at['Prometheus']}/api/v1/query?query=scc_process_last_exit_code"
     await_(lambda: b'"process":"Enrichment"' in get(asked), "Prometheus to see the heartbeat")
     assert b"SccDidNotStart" in get(f"{at['Prometheus']}/api/v1/rules")

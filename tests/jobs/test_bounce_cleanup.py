@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from jobs.bounce_cleanup import BounceCleanup
+from scc import finished
 from scc.errors import ConfigError, SafetyStop, Unaccounted
 from tests.conftest import Runner
 from tests.jobs.bounces import ANA, DAY, SLOT, Company, receipts
@@ -89,10 +90,11 @@ def test_a_record_that_is_marked_is_not_written_again(company: Company, run: Run
     assert (receipt["planned"], receipt["unchanged"]) == (1, 1)
 
 
-def test_running_a_slot_twice_changes_nothing(company: Company, run: Runner) -> None:
+def test_running_a_slot_twice_changes_nothing(company: Company, run: Runner, outputs_folder: Path) -> None:
     company.bounce()
     company.lead()
     run(BounceCleanup(slot=SLOT))
+    assert finished.is_finished(outputs_folder / "bounce_cleanup" / "2026-11-22T0615")
     requests = len(company.sandbox.requests)
 
     run(BounceCleanup(slot=SLOT))

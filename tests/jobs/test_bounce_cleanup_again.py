@@ -141,6 +141,8 @@ def test_a_row_that_eloqua_rejects_is_tried_for_days_and_then_given_up(
         run(BounceCleanup(slot=SLOT + day * DAY))
         reasons.append(receipts(outputs_folder, SLOT + day * DAY)["eloqua"]["reasons"])
 
+    waited = [receipts(outputs_folder, SLOT + day * DAY)["eloqua"]["oldest_waiting_after_seconds"] for day in range(5)]
+    assert waited == [0, 86_400, 2 * 86_400, None, None]
     tried = {"rejected: ELQ-00125": 1}
     assert reasons == [tried, tried, tried, {"rejected: given up: ELQ-00125": 1}, {}]
     assert company.marked() == {lead}

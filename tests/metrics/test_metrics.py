@@ -10,6 +10,7 @@ from urllib.request import Request, urlopen
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from jobs.bounce_cleanup import BounceCleanup
 from jobs.enrichment import Enrichment
 from scc import catalogue, metrics
 from scc.errors import Unaccounted, Unavailable
@@ -19,6 +20,7 @@ from scc.sandbox import Sandbox
 from tests import stack
 from tests.components import require
 from tests.conftest import Runner
+from tests.jobs.bounces import Company
 from tests.jobs.test_enrichment import Add
 from tests.loopback import Loopback, answer
 
@@ -72,6 +74,24 @@ def calls(figures: Figures) -> dict[tuple[str, ...], float]:
 
 # through Luigi
 
+
+def test_a_run_over_two_systems_tells_what_became_of_the_records_of_both(
+    gateway: Gateway, company: Company, run: Runner
+) -> None:
+    company.bounce("ana@example.com")
+    company.bounce("bo@example.com")
+    company.sandbox.eloqua.reject("Contact", "bo@example.com", "ELQ-00125")
+    company.lead("ana@example.com")
+    company.sandbox.salesforce.lock_row(company.lead("ana@example.com"))
+    run(BounceCleanup(slot=SLOT))
+
+    figures = gateway.figures("BounceCleanup")
+
+    assert records(figures) == {"updated": 2, "rejected": 1, "deferred": 1}
+    assert figures["oldest_waiting_seconds",] == 0
+    company.sandbox.clock.advance(HOUR)
+    run(BounceCleanup(slot=NEXT))
+    assert gateway.figures("BounceCleanup")["oldest_waiting_seconds",] == HOUR
 
 def test_a_run_tells_what_became_of_the_records(
     sandbox: Sandbox, run: Runner, gateway: Gateway, add: Add, campaign: str, settings: Callable[..., None]
