@@ -33,7 +33,7 @@ class FillScope(Step):
         self.output().settle(counts, 1.0, {"dry_run": self.dry_run})
 
 
-class Report(Step):
+class LastStep(Step):
     def output(self) -> JsonTarget:
         return self.document()
 
@@ -43,10 +43,10 @@ class Report(Step):
 
 class Dusk(Process):
     def requires(self) -> list[Step]:
-        return [self.clone(Report), *(self.clone(FillScope, scope=scope) for scope in scopes)]
+        return [self.clone(LastStep), *(self.clone(FillScope, scope=scope) for scope in scopes)]
 
 
-class RegionalReport(Report):
+class RegionalReport(LastStep):
     region = luigi.Parameter()
 
 
@@ -73,7 +73,7 @@ def test_a_process_ends_with_the_outputs_it_needed_and_their_outcomes(slot: Path
         "process": "test_finished",
         "slot": "2026-11-22T0615",
         "dry_run": False,
-        "outputs": {"Report.json": None, "a/FillScope.json": "done", "b/FillScope.json": "partly"},
+        "outputs": {"LastStep.json": None, "a/FillScope.json": "done", "b/FillScope.json": "partly"},
     }
     assert finished.is_finished(slot)
 

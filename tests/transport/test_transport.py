@@ -618,7 +618,8 @@ def test_the_lease_is_asked_before_each_try_of_a_write(
     assert asked_after == [0, 1, 2]
 
 
-STAGED = {f"{kind} definition{end}" for kind in ("import", "export") for end in ("", " deleted")} | {"upload"}
+STAGED = {f"{kind} definition{end}" for kind in ("import", "export") for end in ("", " deleted")}
+STAGED |= {"upload", "job created", "job filled"}
 
 
 @pytest.mark.parametrize(("system", "method", "path", "body"), WRITES)
