@@ -82,7 +82,7 @@ class Story:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a story left: both systems' holdings, receipts by place, records by outcome over all of them, syncs by kind."""
+    """What a story left: both systems' holdings, receipts by place, rows by outcome, syncs and jobs by kind."""
 
     holdings: Any
     receipts: dict[str, Any]
@@ -249,6 +249,8 @@ class Bench:
         for sync in sandbox.eloqua.syncs():
             kind = "import" if "/imports/" in sync["syncedInstanceUri"] else "export"
             syncs[kind] = syncs.get(kind, 0) + 1
+        # one that stays open holds rows and writes none; Salesforce removes it
+        syncs["job"] = sum(job["state"] != "Open" for job in sandbox.salesforce.jobs())
         folder = self.outputs / self.story.module
         return Outcome(self.story.holdings(sandbox), _receipts(folder), _written(folder), syncs)
 
@@ -277,8 +279,9 @@ class Bench:
             raise NotRecovered(
                 f"killed {point}, then {how}: {found.written} were written, not {self.then_next.written}"
             )
-        if found.syncs.get("import", 0) != self.then_next.syncs.get("import", 0):
-            raise NotRecovered(f"killed {point}, then {how}: {found.syncs} syncs, not {self.then_next.syncs}")
+        for kind in ("import", "job"):
+            if found.syncs.get(kind, 0) != self.then_next.syncs.get(kind, 0):
+                raise NotRecovered(f"killed {point}, then {how}: {found.syncs} syncs, not {self.then_next.syncs}")
 
 
 def _lasting_port() -> int:

@@ -65,8 +65,9 @@ def bounced_addresses() -> Sandbox:
             SmtpErrorCode="550",
         )
         if name in ("ana", "bo", "cy"):
-            salesforce.add("Lead", {"LastName": name, "Company": "Acme", "Email": address})
             salesforce.add("Contact", {"LastName": name, "Email": address})
+            for _ in range(8 if name == "ana" else 1):
+                salesforce.add("Lead", {"LastName": name, "Company": "Acme", "Email": address})
     eloqua.add_activity("EmailOpen", "ed@example.com", created_at=sandbox.clock.now - dt.timedelta(hours=4))
     return sandbox
 
@@ -83,8 +84,8 @@ BOUNCES = Story(
     next_slot=NEXT,
     company=bounced_addresses,
     holdings=people,
-    # one record a call: then a job costs fewer calls for the Leads, and each way of writing is killed
-    settings={"bounce_cleanup": {"max_share": "0.5"}},
+    # one record a call: then a job costs fewer calls for the Leads, collections for the Contacts, and each way is killed
+    settings={"bounce_cleanup": {"max_share": "0.5"}, "salesforce": {"records_per_call": "1"}},
 )
 
 
