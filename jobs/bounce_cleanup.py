@@ -26,7 +26,7 @@ import luigi
 
 from jobs import bounce_eloqua, bounce_file, bounce_report, bounce_rows, bounce_rules, bounce_salesforce, bounce_state
 from jobs.bounce_file import Rules
-from jobs.bounce_rows import BOUNCEBACKS, EMAIL, IS_BOUNCED, OPENS, in_batches, length, moment_of
+from jobs.bounce_rows import BOUNCEBACKS, EMAIL, IS_BOUNCED, OPENS, length, moment_of
 from jobs.bounce_rules import MARK
 from jobs.bounce_salesforce import ENTITIES, FOUND
 from jobs.bounce_state import ELOQUA, FAILED, HANDLED, OWED, SALESFORCE, State
@@ -48,7 +48,7 @@ from scc.outputs import JsonTarget, remove
 from scc.receipts import REJECTS, Counts, Receipt
 from scc.salesforce import ingest
 from scc.salesforce.client import Verdict
-from scc.tables import Engine, Schema, Table
+from scc.tables import Engine, Schema, Table, in_batches
 from scc.tasks.step import BULK, SLOT, Process, Step
 
 if TYPE_CHECKING:

@@ -2,12 +2,12 @@
 
 import hashlib
 import re
-import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from scc.config import read_toml
 from scc.errors import ConfigError
 from scc.salesforce import soql
 
@@ -66,15 +66,7 @@ Check = Callable[[Any], str | None]  # what is wrong with a value; None when not
 
 def read(path: Path) -> Rules:
     """The rules. Raises ConfigError with the line of each mistake."""
-    try:
-        content = path.read_bytes()
-    except OSError:
-        raise ConfigError(f"{path} cannot be read: set `rules` in [bounce_cleanup] of luigi.cfg") from None
-    try:
-        text = content.decode()
-        document = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not valid TOML: {error}") from None
+    document, text = read_toml(path, "`rules` in [bounce_cleanup]")
     mistakes = _mistakes(document)
     if mistakes:
         told = [f"line {_line(text, table, key)}: {mistake}" for table, key, mistake in mistakes]
@@ -91,7 +83,7 @@ def read(path: Path) -> Rules:
         providers=tuple(domain.lower() for domain in report["providers"]),
         domain_addresses=report["domain_addresses"],
         pattern_addresses=report["pattern_addresses"],
-        fingerprint=hashlib.sha256(content).hexdigest()[:16],
+        fingerprint=hashlib.sha256(text.encode()).hexdigest()[:16],
     )
 
 

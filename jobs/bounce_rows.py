@@ -1,8 +1,7 @@
 """Rows of BounceCleanup as they enter from Eloqua and leave to both systems: the one place where values are read and made."""
 
 import datetime as dt
-import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from jobs import bounce_rules
@@ -20,7 +19,6 @@ TEXTS = ("activity_id", "contact_id", "contact_address", "address", "domain", "s
 BOUNCEBACKS: Schema = {**dict.fromkeys(TEXTS, "string"), "moment": "integer"}
 OPENS: Schema = {"address": "string", "moment": "integer"}
 EMAIL, IS_BOUNCED = "EmailAddress", "IsBounced"
-ROWS = 10_000
 
 
 def bouncebacks(batch: "pa.RecordBatch") -> "pa.RecordBatch":
@@ -95,14 +93,6 @@ def _text(row: Mapping[str, Any], gets: str) -> str:
 def moment_of(seconds: int) -> dt.datetime:
     """A UTC moment without its zone, as slots are."""
     return dt.datetime.fromtimestamp(seconds, dt.UTC).replace(tzinfo=None)
-
-
-def in_batches(rows: Iterator[Mapping[str, Any]], schema: Schema) -> "Iterator[pa.RecordBatch]":
-    """Rows as record batches of the schema."""
-    import pyarrow as pa
-
-    while batch := list(itertools.islice(rows, ROWS)):
-        yield pa.RecordBatch.from_pylist([dict(row) for row in batch], schema=arrow_schema(schema))
 
 
 def length(engine: Engine, frame: "Frame") -> int:

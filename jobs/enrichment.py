@@ -22,18 +22,16 @@ from scc.errors import ConfigError, SafetyStop, Unaccounted
 from scc.outputs import JsonTarget
 from scc.receipts import REJECTS, Counts, Receipt
 from scc.salesforce import soql
-from scc.tables import Engine, Schema, Table, arrow_schema
+from scc.tables import Engine, Table, arrow_schema, in_batches
 from scc.tasks.step import BULK, SLOT, Process, Step
 
 if TYPE_CHECKING:
     import narwhals as nw
-    import pyarrow as pa
 
     Frame = nw.LazyFrame[Any]
 
 # ELQ codes that count custom-object records created and updated (eloqua.md 3.10)
 CREATED, UPDATED = "ELQ-00007", "ELQ-00012"
-ROWS = 10_000
 
 
 class enrichment(luigi.Config):
@@ -342,20 +340,6 @@ def ids(engine: Engine, keys: Table) -> Iterator[str]:
     frame = engine.read(keys).filter(~nw.col("salesforce_id").is_null()).select("salesforce_id").unique()
     for batch in engine.batches(frame):
         yield from batch.column("salesforce_id").to_pylist()
-
-
-def in_batches(rows: Iterator[Mapping[str, Any]], schema: Schema) -> "Iterator[pa.RecordBatch]":
-    """Rows as record batches of the schema."""
-    import pyarrow as pa
-
-    batch: list[Mapping[str, Any]] = []
-    for row in rows:
-        batch.append(row)
-        if len(batch) == ROWS:
-            yield pa.RecordBatch.from_pylist(batch, schema=arrow_schema(schema))
-            batch = []
-    if batch:
-        yield pa.RecordBatch.from_pylist(batch, schema=arrow_schema(schema))
 
 
 def brought(record: Mapping[str, Any], definition: Definition, kinds: Mapping[str, str]) -> dict[str, str | None]:

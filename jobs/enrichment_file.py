@@ -1,12 +1,12 @@
 """The file that names the enrichments: read, checked as a whole, and every mistake named at once."""
 
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from scc.config import read_toml
 from scc.errors import ConfigError
 from scc.salesforce import soql
 
@@ -65,12 +65,7 @@ class Definition:
 
 def read(path: Path) -> dict[str, Definition]:
     """The enrichments by name. Raises ConfigError with the line of a syntax error, or with every mistake found."""
-    try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError:
-        raise ConfigError(f"{path} cannot be read: set `definitions` in [enrichment] of luigi.cfg") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not valid TOML: {error}") from None
+    document, _ = read_toml(path, "`definitions` in [enrichment]")
     mistakes = [] if document else ["it names no enrichment"]
     definitions = {}
     for name, table in document.items():

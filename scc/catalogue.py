@@ -6,7 +6,6 @@
 import datetime as dt
 import functools
 import re
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise, takewhile
@@ -16,6 +15,7 @@ from typing import Any
 from cronsim import CronSim, CronSimError
 
 from scc.config import catalogue as settings
+from scc.config import read_toml
 from scc.errors import ConfigError
 
 CHECKOUT = Path(__file__).parents[1]
@@ -67,12 +67,7 @@ def read(path: Path, checkout: Path | None = None) -> dict[str, Process]:
 
     Raises ConfigError with the line of a syntax error, or with every mistake found.
     """
-    try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError:
-        raise ConfigError(f"{path} cannot be read: set `file` in [catalogue] of luigi.cfg") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not valid TOML: {error}") from None
+    document, _ = read_toml(path, "`file` in [catalogue]")
     mistakes = [] if document else ["it names no process"]
     found = {}
     for module, table in document.items():

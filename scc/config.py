@@ -5,8 +5,10 @@ becomes a Luigi parameter: those show in logs, in luigid and in its database (lu
 """
 
 import os
+import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import luigi
@@ -179,6 +181,20 @@ def slack_access() -> SlackAccess | None:
 def base_url(name: str, default: str | None = None) -> str:
     """A base URL without a trailing slash; plain http only to this machine, because credentials travel on it."""
     return checked_url(variable(name, default), name)
+
+
+def read_toml(path: Path, setting: str) -> tuple[dict[str, Any], str]:
+    """A TOML file's document and its text. setting: which one names the file, "`rules` in [bounce_cleanup]".
+
+    Raises ConfigError, with the line of a syntax error.
+    """
+    try:
+        text = path.read_bytes().decode()
+        return tomllib.loads(text), text
+    except OSError:
+        raise ConfigError(f"{path} cannot be read: set {setting} of luigi.cfg") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not valid TOML: {error}") from None
 
 
 def checked_url(url: str, name: str) -> str:

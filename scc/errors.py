@@ -68,7 +68,7 @@ class SafetyStop(SccError):
     exit_code = 65
 
     def __init__(self, process: str, what: str, count: int, total: int, limit: str):
-        super().__init__(f"{process} stopped: {count:,} of {total:,} {what}, limit {limit}; nothing was changed")
+        super().__init__(f"{process} stopped: {count:,} of {total:,} {what}, limit {limit}; this step changed nothing")
         self.process, self.count, self.total = process, count, total
 
 

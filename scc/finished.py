@@ -51,8 +51,3 @@ def _is_finished(folder: Path, slot: Path) -> bool:
         return outputs is not None and all(path.is_relative_to(slot) and exists(path) for path in paths)
     found = [folder / name for name in names(folder) if name not in (APART if folder == slot else {READ})]
     return bool(found) and all(one.is_dir() and not one.is_symlink() and _is_finished(one, slot) for one in found)
-
-
-def last_finished(process: Path, slots: list[str]) -> str | None:
-    """The newest of a process's slots that is finished: where the next run of a window takes up. None for none."""
-    return next((slot for slot in sorted(slots, reverse=True) if is_finished(process / slot)), None)

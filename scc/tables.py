@@ -4,6 +4,7 @@ Rules are written with Narwhals; DuckDB runs them in bounded memory and spills t
 where they are used: together they cost 118 MiB and half a second (engine.md).
 """
 
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,6 +26,7 @@ TYPES = {
 }
 Schema = Mapping[str, str]
 
+BATCH = 10_000  # rows that are made at a time
 ROW_GROUP = 4_096  # rows; a larger group of wide rows does not fit beside the rest into the default memory
 
 
@@ -62,6 +64,14 @@ def arrow_schema(schema: Schema) -> "pa.Schema":
     import pyarrow as pa
 
     return pa.schema([(name, getattr(pa, TYPES[kind][1])()) for name, kind in schema.items()])
+
+
+def in_batches(rows: Iterator[Mapping[str, Any]], schema: Schema) -> "Iterator[pa.RecordBatch]":
+    """Rows as record batches of the schema, in their order."""
+    import pyarrow as pa
+
+    while batch := list(itertools.islice(rows, BATCH)):
+        yield pa.RecordBatch.from_pylist([dict(row) for row in batch], schema=arrow_schema(schema))
 
 
 class Engine:

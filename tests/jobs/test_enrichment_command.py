@@ -125,7 +125,7 @@ def test_a_safety_stop_ends_with_65(sandbox: Sandbox, start: Start, waiting: int
     stopped = run_job(start, config={"max_unknown_count": "0"})
 
     assert stopped.returncode == 65, stopped.stderr
-    assert "nothing was changed" in stopped.stderr
+    assert "this step changed nothing" in stopped.stderr
     assert "Traceback" not in stopped.stderr
 
 

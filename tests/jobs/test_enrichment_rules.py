@@ -390,7 +390,7 @@ def test_within_either_limit_a_run_goes_on(limits: enrichment, tally: Tally) -> 
     ],
 )
 def test_above_both_limits_a_run_stops_with_the_numbers(limits: enrichment, tally: Tally, sentence: str) -> None:
-    with pytest.raises(SafetyStop, match=f"event_registration stopped: {sentence}; nothing was changed"):
+    with pytest.raises(SafetyStop, match=f"event_registration stopped: {sentence}; this step changed nothing"):
         check_limits("event_registration", tally, limits)
 
 

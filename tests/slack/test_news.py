@@ -18,7 +18,7 @@ def test_a_process_that_turns_bad_is_told_with_all_that_a_reader_needs(channel: 
     assert message.text == f"*Chore failed*, slot {SLOT} UTC"
     assert message.colour == "danger"
     assert "Work(part=0)" in message.fields["Failure"]
-    assert "chore stopped: 7 of 9 records would go, limit 5 <!channel>; nothing was changed" in message.fields["Failure"]
+    assert "chore stopped: 7 of 9 records would go, limit 5 <!channel>; this step changed nothing" in message.fields["Failure"]
     assert "<https://docs.example.com/runbook#chore|runbook>" in message.fields["See"]
     assert message.fields["Log"] == "`oc logs job/scc-chore-29922135`"
 

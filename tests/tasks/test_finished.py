@@ -2,7 +2,6 @@
 
 import datetime as dt
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import luigi
@@ -164,16 +163,3 @@ def test_a_process_with_parameters_is_finished_when_each_of_its_runs_is(slot: Pa
 
     run(Regional(slot=SLOT, region="apac"))
     assert finished.is_finished(slot)
-
-
-def test_the_last_finished_slot_is_the_newest_with_a_proof(
-    slot: Path, run: Runner, settings: Callable[..., None]
-) -> None:
-    process = slot.parent
-    run(Dusk(slot=SLOT))
-    run(Dusk(slot=SLOT + dt.timedelta(hours=1), dry_run=True))
-    (process / "2026-11-22T0815").mkdir()
-    slots = ["2026-11-22T0615", "2026-11-22T0715", "2026-11-22T0815"]
-
-    assert finished.last_finished(process, slots) == "2026-11-22T0615"
-    assert finished.last_finished(process, slots[1:]) is None

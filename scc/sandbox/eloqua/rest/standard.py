@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from scc.sandbox.eloqua import Eloqua
 
 
-class StandardRecords:
+class StandardRecords(ABC):
     """One kind of record. Subclasses say which, and how it is found, listed, created, changed and shown."""
 
     properties: Mapping[str, str]  # standard property -> internal field name; a PUT blanks those that it leaves out
@@ -35,14 +36,17 @@ class StandardRecords:
         router.add("PUT", path + "/{number}", self.update)
         router.add("DELETE", path + "/{number}", self.delete)
 
+    @abstractmethod
     def find(self, request: Request, user: User, version: str) -> Response:
-        raise NotImplementedError
+        """The records that a search finds, a page of them."""
 
+    @abstractmethod
     def create(self, request: Request, user: User, version: str) -> Response:
-        raise NotImplementedError
+        """A new record. 409 where it is somebody else already."""
 
+    @abstractmethod
     def update(self, request: Request, user: User, version: str, number: str) -> Response:
-        raise NotImplementedError
+        """A record changed, its standard properties blanked where the body leaves them out."""
 
     def get(self, request: Request, user: User, version: str, number: str) -> Response:
         return self._answer(request, self._row(number))
@@ -53,15 +57,17 @@ class StandardRecords:
 
     # -- what subclasses say ----------------------------------------------------------------------------------------
 
+    @abstractmethod
     def _fetch(self, number: int) -> dict[str, Any]:
         """The record with this id. Raises KeyError."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _remove(self, number: int) -> None:
-        raise NotImplementedError
+        """Delete the record with this id."""
 
+    @abstractmethod
     def _shown(self, rows: Sequence[dict[str, Any]], depth: str) -> list[dict[str, Any]]:
-        raise NotImplementedError
+        """The records as this depth shows them."""
 
     # -- what they use ----------------------------------------------------------------------------------------------
 
