@@ -229,11 +229,8 @@ class Bench:
     def _config(self, name: str, lifetime: int) -> Path:
         config = configparser.ConfigParser(interpolation=None)
         config.read(ROOT / "luigi.cfg")
-        for section, values in {**QUICK, "lease": {"lifetime": str(lifetime)}, **self.story.settings}.items():
-            if not config.has_section(section):
-                config.add_section(section)
-            for key, value in values.items():
-                config.set(section, key, value)
+        for settings in (QUICK, {"lease": {"lifetime": str(lifetime)}}, self.story.settings):
+            config.read_dict(settings)
         path = self.folder / f"{name}.cfg"
         with path.open("w") as file:
             config.write(file)
