@@ -6,22 +6,20 @@ its own; its time on the processor competes with the job's, its memory is not co
 
 import argparse
 import json
-import os
 import signal
-import subprocess
 import sys
 import tempfile
-import time
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-ROOT = Path(__file__).parent.parent
+from benchmarks.measuring import NOW, Row, run, served, table
+
 SLOT = "2026-11-22T0615"
-NOW = "2026-11-22T06:15:00Z"
 # unlimited: the share that this benchmark marks would be a broken gateway in life
-LIMITS = "[bounce_cleanup]\nmax_share = 1\nmax_count = 1000000\nmax_records = 1000000\n[salesforce]\nfirst_poll = 0.1\n"
+LIMITS = {
+    "bounce_cleanup": {"max_share": "1", "max_count": "1000000", "max_records": "1000000"},
+    "salesforce": {"first_poll": "0.1"},
+}
 
 
 def main() -> int:
@@ -38,73 +36,28 @@ def main() -> int:
 
 def measure(contacts: int) -> int:
     """One run of a company of so many contacts, a tenth of whom have bounced lately."""
-    with tempfile.TemporaryDirectory() as folder, sandbox(contacts) as environment:
-        outputs, config = Path(folder) / "outputs", Path(folder) / "luigi.cfg"
-        config.write_text((ROOT / "luigi.cfg").read_text().split("\n[bounce_cleanup]")[0] + "\n" + LIMITS)
-        variables = {
-            **os.environ,
-            **environment,
-            "SCC_OUTPUTS": str(outputs),
-            "LUIGI_CONFIG_PATH": str(config),
-            "PYTHONPATH": str(ROOT),
-        }
-        command = [
-            "-m",
-            "luigi",
-            "--module",
-            "jobs.bounce_cleanup",
-            "BounceCleanup",
-            "--slot",
-            SLOT,
-            "--local-scheduler",
-        ]
-        with (Path(folder) / "log").open("wb") as log:
-            began = time.monotonic()
-            process = subprocess.Popen([sys.executable, *command], cwd=folder, env=variables, stderr=log)
-            _, status, usage = os.wait4(process.pid, 0)
-            seconds = time.monotonic() - began
-        if os.waitstatus_to_exitcode(status):
-            sys.exit((Path(folder) / "log").read_text())
-        report = json.loads((outputs / "bounce_cleanup" / SLOT / "Report.json").read_text())
+    with (
+        tempfile.TemporaryDirectory() as name,
+        served(["benchmarks.bounces", "--serve", str(contacts)]) as (_, line),
+    ):
+        environment, folder = json.loads(line), Path(name)
+        it = run("bounce_cleanup.BounceCleanup", SLOT, folder, environment, LIMITS)
+        report = json.loads((folder / "outputs" / "bounce_cleanup" / SLOT / "Report.json").read_text())
         calls = json.load(urllib.request.urlopen(environment["ELOQUA_LOGIN_URL"] + "/_sandbox/summary"))["calls"]
-        if os.environ.get("BENCHMARK_LOG"):
-            print((Path(folder) / "log").read_text(), file=sys.stderr)
-    written = report["salesforce"]["updated"]
-    rows = [
-        ("seconds", seconds, 90 if contacts >= 1_000_000 else None),
-        ("peak memory, MiB", usage.ru_maxrss / 1024, 400),
-        ("requests to Salesforce", calls["salesforce"], written / 200 + 10),
-        ("requests to Eloqua", calls["eloqua"], None),
-        ("new bouncebacks", report["new_bouncebacks"], None),
-        ("contacts marked in Eloqua", report["eloqua"]["updated"], None),
-        (
-            "left alone: opened mail",
-            report["eloqua"]["reasons"].get("unchanged: opened mail after the bounce", 0),
-            None,
-        ),
-        ("Leads and Contacts marked", written, None),
+    size, written = f"{contacts:,} contacts", report["salesforce"]["updated"]
+    opened = report["eloqua"]["reasons"].get("unchanged: opened mail after the bounce", 0)
+    rows: list[Row] = [
+        (f"{size}: seconds", [it.seconds], "<= 90" if contacts >= 1_000_000 else ""),
+        (f"{size}: processor seconds", [it.processor], ""),
+        (f"{size}: peak memory, MiB", [it.mebibytes], "<= 400"),
+        (f"{size}: requests to Salesforce", [calls["salesforce"]], f"<= {written // 200 + 10:,}"),
+        (f"{size}: requests to Eloqua", [calls["eloqua"]], ""),
+        ("new bouncebacks", [report["new_bouncebacks"]], ""),
+        ("contacts marked in Eloqua", [report["eloqua"]["updated"]], ""),
+        ("left alone: opened mail", [opened], ""),
+        ("Leads and Contacts marked", [written], ""),
     ]
-    print(f"{f'{contacts:,} contacts':34}{'':>14}{'target':>14}")
-    missed = False
-    for name, figure, target in rows:
-        miss = target is not None and figure > target
-        missed |= miss
-        limit = "" if target is None else f"<= {target:,.0f}"
-        print(f"{name:34}{figure:>14,.1f}{limit:>14}{'  MISSED' if miss else ''}")
-    return int(missed)
-
-
-@contextmanager
-def sandbox(contacts: int) -> Iterator[dict[str, str]]:
-    """A sandbox process with that many bouncebacks; the variables that point at it."""
-    command = [sys.executable, "-m", "benchmarks.bounces", "--serve", str(contacts)]
-    server = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
-    try:
-        assert server.stdout is not None
-        yield json.loads(server.stdout.readline())
-    finally:
-        server.terminate()
-        server.wait()
+    return table(rows)
 
 
 def serve(contacts: int) -> None:

@@ -7,15 +7,14 @@ names: on a network file system the figures are others.
 import argparse
 import json
 import os
-import statistics
-import subprocess
 import sys
 import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).parent.parent
+from benchmarks.measuring import Row, Run, run, table
+
 SLOT = "2026-11-22T0243"
 DAY = 86_400
 # files of a slot: some enrichments, each with exports, plans, parts and receipts
@@ -30,13 +29,11 @@ CREDENTIALS = {
 }
 
 
-@dataclass
+@dataclass(frozen=True)
 class Measured:
-    """One run: seconds of the whole command, and of the processor's; peak memory in MiB; files on the volume, and removed."""
+    """One run, the files on the volume before it, and how many it removed."""
 
-    seconds: float
-    processor: float
-    mebibytes: float
+    run: Run
     files: int
     removed: int
 
@@ -47,56 +44,27 @@ def main() -> int:
     arguments.add_argument("--files", type=int, default=200_000, help="files on the volume")
     arguments.add_argument("--runs", type=int, default=3)
     options = arguments.parse_args()
-    runs = [measured(options.files) for _ in range(options.runs)]
-    size = f"{runs[0].files:,} files"
-    rows = [
-        (f"{size}: seconds", [one.seconds for one in runs], 30.0),
-        (f"{size}: processor seconds", [one.processor for one in runs], None),
-        (f"{size}: peak memory, MiB", [one.mebibytes for one in runs], None),
-        (f"{size}: files removed", [one.removed for one in runs], None),
+    all_runs = [measured(options.files) for _ in range(options.runs)]
+    size = f"{all_runs[0].files:,} files"
+    rows: list[Row] = [
+        (f"{size}: seconds", [one.run.seconds for one in all_runs], "<= 30"),
+        (f"{size}: processor seconds", [one.run.processor for one in all_runs], ""),
+        (f"{size}: peak memory, MiB", [one.run.mebibytes for one in all_runs], ""),
+        (f"{size}: files removed", [one.removed for one in all_runs], ""),
     ]
-    print(f"{'':42}{'min':>12}{'median':>12}{'max':>12}{'target':>12}")
-    missed = False
-    for name, values, target in rows:
-        figures = [min(values), statistics.median(values), max(values)]
-        miss = target is not None and figures[1] > target
-        missed |= miss
-        limit = "" if target is None else f"<= {target:,}"
-        print(f"{name:42}{''.join(f'{figure:>12,.1f}' for figure in figures)}{limit:>12}{'  MISSED' if miss else ''}")
-    return int(missed)
+    return table(rows)
 
 
 def measured(files: int) -> Measured:
     """Clean up a volume of so many files, half of them in slots past their retention."""
-    with tempfile.TemporaryDirectory() as folder:
-        outputs = Path(folder) / "outputs"
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
         for number in range(round(files / (FOLDERS * FILES + 1))):
-            lay_down(outputs, number)
-        config = Path(folder) / "luigi.cfg"
-        config.write_text((ROOT / "luigi.cfg").read_text().replace("\nmax_removed_share = 0.5", "\nmax_removed_share = 1"))
-        variables = {
-            **os.environ,
-            **CREDENTIALS,
-            "SCC_OUTPUTS": str(outputs),
-            "LUIGI_CONFIG_PATH": str(config),
-            "PYTHONPATH": str(ROOT),
-        }
-        command = ["-m", "luigi", "--module", "jobs.output_cleanup", "OutputCleanup", "--slot", SLOT, "--local-scheduler"]
-        with (Path(folder) / "log").open("wb") as log:
-            began = time.time()
-            process = subprocess.Popen([sys.executable, *command], cwd=folder, env=variables, stderr=log)
-            _, status, usage = os.wait4(process.pid, 0)
-            seconds = time.time() - began
-        if os.waitstatus_to_exitcode(status):
-            sys.exit((Path(folder) / "log").read_text())
-        receipt = json.loads((outputs / "output_cleanup" / SLOT / "RemoveOutputs.json").read_text())
-        return Measured(
-            seconds=seconds,
-            processor=usage.ru_utime + usage.ru_stime,
-            mebibytes=usage.ru_maxrss / 1024,
-            files=receipt["files_before"],
-            removed=receipt["removed"]["enrichment"]["slot"]["files"],
-        )
+            lay_down(folder / "outputs", number)
+        settings = {"output_cleanup": {"max_removed_share": "1"}}
+        it = run("output_cleanup.OutputCleanup", SLOT, folder, CREDENTIALS, settings)
+        receipt = json.loads((folder / "outputs" / "output_cleanup" / SLOT / "RemoveOutputs.json").read_text())
+        return Measured(it, receipt["files_before"], receipt["removed"]["enrichment"]["slot"]["files"])
 
 
 def lay_down(outputs: Path, number: int) -> None:

@@ -8,7 +8,6 @@ import argparse
 import base64
 import http.client
 import json
-import os
 import statistics
 import subprocess
 import sys
@@ -18,8 +17,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parent.parent
-NOW = "2026-11-22T06:15:00Z"
+from benchmarks.measuring import Row, sandbox, table
+
 BULK = "/api/bulk/2.0"
 PAGE = 50_000
 FILE_ROWS = 50_000
@@ -68,8 +67,7 @@ def main() -> int:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--quick", action="store_true", help="leave the million contacts out")
     options = arguments.parse_args()
-    # name, figures, target; a target is a least rate, or with "<=" a most of seconds or MiB
-    rows: list[tuple[str, list[float], str]] = [("start with 200 contacts, s", started(), "<= 0.5")]
+    rows: list[Row] = [("start with 200 contacts, s", started(), "<= 0.5")]
     with serving(200) as (client, process, _):
         # The pages are those of the contacts that the imports have made.
         rows += imports(client) + pages(client) + memory(client, process)
@@ -92,14 +90,14 @@ def started() -> list[float]:
     return found
 
 
-def pages(client: Client) -> list[tuple[str, list[float], str]]:
+def pages(client: Client) -> list[Row]:
     """Rows a second of the pages of an export, as JSON and as CSV."""
     fields = {name: f"{{{{Contact.Field({name})}}}}" for name in EXPORTED}
     fields |= {"Id": "{{Contact.Id}}", "IsBounced": "{{Contact.Email.IsBounced}}"}
     uri = client.document("POST", BULK + "/contacts/exports", {"name": "benchmark", "fields": fields})["uri"]
     sync, seconds = client.sync(uri)
     total = client.document("GET", f"{BULK}{sync}/data?limit=1")["totalResults"]
-    found: list[tuple[str, list[float], str]] = [("export sync of 20 fields, rows/s", [total / seconds], "")]
+    found: list[Row] = [("export sync of 20 fields, rows/s", [total / seconds], "")]
     for name, accept, target in (("JSON", "application/json", 300_000), ("CSV", "text/csv", 600_000)):
         rates, sizes = [], []
         for turn in range(3):
@@ -115,11 +113,11 @@ def pages(client: Client) -> list[tuple[str, list[float], str]]:
     return found
 
 
-def imports(client: Client) -> list[tuple[str, list[float], str]]:
+def imports(client: Client) -> list[Row]:
     """Rows a second that uploads take, and uploads with their sync: new contacts, then the same with other values."""
     fields = {name: f"{{{{Contact.Field({name})}}}}" for name in IMPORTED}
     properties = {"identifierFieldName": "C_EmailAddress", "isSyncTriggeredOnImport": False}
-    found: list[tuple[str, list[float], str]] = []
+    found: list[Row] = []
     for kind, texts in (("JSON", as_json), ("CSV", as_csv)):
         taken, whole = [], []
         for value in ("first", "second"):
@@ -157,7 +155,7 @@ def as_csv(rows: list[dict[str, str]]) -> bytes:
     return "\r\n".join(lines).encode()
 
 
-def memory(client: Client, process: subprocess.Popen[str]) -> list[tuple[str, list[float], str]]:
+def memory(client: Client, process: subprocess.Popen[str]) -> list[Row]:
     """What 300 exports that are read and deleted leave behind, in MiB."""
     fields = {"Email": "{{Contact.Field(C_EmailAddress)}}"}
     body = {"name": "benchmark", "fields": fields, "filter": "'{{Contact.Id}}' < '3000'"}
@@ -185,40 +183,11 @@ def resident(process: subprocess.Popen[str]) -> float:
     return int(next(line for line in status.splitlines() if line.startswith("VmRSS")).split()[1]) / 1024
 
 
-def table(rows: list[tuple[str, list[float], str]]) -> int:
-    print(f"{'':54}{'min':>14}{'median':>14}{'max':>14}{'target':>14}")
-    missed = False
-    for name, values, target in rows:
-        middle = statistics.median(values)
-        limit = float(target[2:].replace(",", "")) if target else 0.0
-        miss = bool(target) and (middle > limit if target.startswith("<") else middle < limit)
-        missed |= miss
-        figures = "".join(f"{figure:>14,.{2 if middle < 100 else 0}f}" for figure in (min(values), middle, max(values)))
-        print(f"{name:54}{figures}{target:>14}{'  MISSED' if miss else ''}")
-    return int(missed)
-
-
 @contextmanager
 def serving(contacts: int, *more: str) -> Iterator[tuple[Client, subprocess.Popen[str], float]]:
     """A sandbox process: a client of it, the process, and the seconds that it took to be ready."""
-    command = [sys.executable, "-m", "scc.sandbox", "serve", "--port", "0", "--contacts", str(contacts)]
-    command += ["--seed", "1", "--now", NOW, "--sync-polls", "1", *more]
-    began = time.perf_counter()
-    # modules are compiled once, as after an installation, not at each start
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    server = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)
-    try:
-        assert server.stdout is not None
-        port = int(server.stdout.readline().split()[-1].rsplit(":", 1)[1])
-        seconds = time.perf_counter() - began
-        shown = subprocess.check_output(
-            [sys.executable, "-m", "scc.sandbox", "env", "--port", str(port)], cwd=ROOT, text=True
-        )
-        environment = dict(line.removeprefix("export ").split("=", 1) for line in shown.splitlines())
-        yield Client(port, environment), server, seconds
-    finally:
-        server.terminate()
-        server.wait()
+    with sandbox(contacts, "--sync-polls", "1", *more) as served:
+        yield Client(served.port, served.environment), served.process, served.seconds
 
 
 if __name__ == "__main__":
