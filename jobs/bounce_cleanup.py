@@ -572,6 +572,8 @@ class MarkInSalesforce(BounceStep):
 class Report(BounceStep):
     """The run in numbers, for people: this JSON, and one HTML page beside it that needs nothing else."""
 
+    tells = True
+
     def requires(self) -> Mapping[str, Step]:
         return {ELOQUA: self.clone(MarkInEloqua), SALESFORCE: self.clone(MarkInSalesforce)}
 

@@ -153,7 +153,7 @@ def dead(evidence: "Frame", handled: "Frame") -> "Frame":
     """One row per dead address that is not handled yet: kind, status, reply, moment of the first proof; last_at; contact_id.
 
     evidence: see the function of that name. handled: activity_id. What is handled still counts as evidence; an address with
-    nothing new among it needs no action. Hard bounces speak before soft ones.
+    nothing new among it needs no action. The first proof speaks, of whatever kind: so later windows say what earlier ones did.
     """
     import narwhals as nw
 
@@ -166,7 +166,7 @@ def dead(evidence: "Frame", handled: "Frame") -> "Frame":
     first = (
         rows.filter(nw.col("proves"))
         .with_columns(rank=nw.when(nw.col("kind") == HARD).then(nw.lit(0)).otherwise(nw.lit(1)))
-        .unique(["address"], keep="first", order_by=["rank", "moment", "activity_id"])
+        .unique(["address"], keep="first", order_by=["moment", "rank", "activity_id"])
     )
     return first.join(last, on="address", how="inner").select(
         "address", "contact_id", "kind", "status", "reply", "moment", "last_at"

@@ -47,6 +47,9 @@ class Step(luigi.Task):
     Required tasks are made by `self.clone(...)`, which hands both on.
     """
 
+    # whether the output only tells what was done: such never grows too old, as receipts do not (scc/catching_up.py)
+    tells = False
+
     slot = luigi.DateMinuteParameter(description="the scheduled minute of the run, UTC: 2026-11-22T0615")
     dry_run = luigi.BoolParameter(default=False, description="read and decide, change nothing")
 
@@ -132,7 +135,7 @@ class Step(luigi.Task):
         return syncs.Parts(self.folder, self._name(name), outputs.root() / self.process / UNFINISHED)
 
     def complete(self) -> bool:
-        """Whether the output is there, and may still be worked from: see scc/catching_up.py. Receipts never grow too old.
+        """Whether the output is there, and may still be worked from: see scc/catching_up.py.
 
         An error that keeps us from knowing reaches the verdict, which Luigi does not tell.
         """
@@ -157,7 +160,7 @@ class Step(luigi.Task):
         return runtime.explained(exception)
 
     def _superseded(self) -> bool:
-        if self.dry_run or isinstance(self.output(), Receipt):
+        if self.dry_run or self.tells or isinstance(self.output(), Receipt):
             return False
         return _slot(outputs.root() / self.process, f"{self.slot:{SLOT}}").is_superseded()
 
