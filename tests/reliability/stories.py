@@ -48,23 +48,23 @@ ENRICHMENT = Story(
 
 
 def bounced_addresses() -> Sandbox:
-    """Addresses that bounced: with Leads and Contacts, with nobody in the CRM, gone from Eloqua, and one that lives."""
+    """Addresses that bounced: with Leads and Contacts, with nobody in the CRM, one that lives, and one for the next slot."""
     sandbox = Sandbox(contacts=20, waiting=0, seed=1, now=NOW, sync_polls=2)
     eloqua, salesforce = sandbox.eloqua, sandbox.salesforce
     eloqua.clear_activities()
     for name in ("Lead", "Contact"):
         salesforce.clear(name)
-    for number, name in enumerate(("ana", "bo", "cy", "di", "ed")):
+    for hours, name in ((5, "ana"), (6, "bo"), (7, "cy"), (8, "di"), (9, "ed"), (0.5, "fay")):
         address = f"{name}@example.com"
         eloqua.add_contact(address)
         eloqua.add_activity(
             "Bounceback",
             address,
-            created_at=sandbox.clock.now - dt.timedelta(hours=5 + number),
+            created_at=sandbox.clock.now - dt.timedelta(hours=hours),
             SmtpStatusCode="5.1.1",
             SmtpErrorCode="550",
         )
-        if name in ("ana", "bo", "cy"):
+        if name in ("ana", "bo", "cy", "fay"):
             salesforce.add("Contact", {"LastName": name, "Email": address})
             for _ in range(8 if name == "ana" else 1):
                 salesforce.add("Lead", {"LastName": name, "Company": "Acme", "Email": address})
