@@ -22,10 +22,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import luigi
-
-from jobs import bounce_eloqua, bounce_file, bounce_report, bounce_rows, bounce_rules, bounce_salesforce, bounce_state
+from jobs import (
+    bounce_eloqua,
+    bounce_file,
+    bounce_limits,
+    bounce_report,
+    bounce_rows,
+    bounce_rules,
+    bounce_salesforce,
+    bounce_state,
+)
 from jobs.bounce_file import Rules
+from jobs.bounce_limits import bounce_cleanup
 from jobs.bounce_rows import BOUNCEBACKS, EMAIL, IS_BOUNCED, OPENS, length, moment_of
 from jobs.bounce_rules import MARK
 from jobs.bounce_salesforce import ENTITIES, FOUND
@@ -38,14 +46,13 @@ from scc.errors import (
     LeaseHeld,
     LeaseLost,
     QuotaReached,
-    SafetyStop,
     Superseded,
     Unaccounted,
     Unavailable,
     VolumeUnavailable,
 )
 from scc.outputs import JsonTarget, remove
-from scc.receipts import REJECTS, Counts, Receipt
+from scc.receipts import REJECTS, Receipt
 from scc.salesforce import ingest
 from scc.salesforce.client import Verdict
 from scc.tables import Engine, Schema, Table, in_batches
@@ -66,26 +73,6 @@ DECIDED: Schema = {**OWED, "outcome": "string", "in_eloqua": "string"}
 # errors that running again cures
 PASSING = (Unavailable, VolumeUnavailable, LeaseHeld, LeaseLost, Superseded, QuotaReached)
 FRESH = dt.timedelta(hours=1)  # activities younger than that may still be on their way (eloqua.md 3.11)
-
-
-class bounce_cleanup(luigi.Config):
-    """[bounce_cleanup] in luigi.cfg: which file holds the rules, and how much one run may change or reject."""
-
-    rules = luigi.OptionalParameter(default="", description="the TOML file; empty: jobs/bounce_cleanup.toml")
-    max_share = luigi.FloatParameter(default=0.02, description="of all contacts; above it the run stops")
-    max_count = luigi.IntParameter(default=20_000, description="addresses to mark; above it the run stops")
-    max_records = luigi.IntParameter(default=50_000, description="Leads and Contacts to mark; above it the run stops")
-    max_rejected_share = luigi.FloatParameter(default=0.05, description="of a system's rows, see max_rejected_count")
-    max_rejected_count = luigi.IntParameter(default=100, description="above both, the run fails")
-    activity_rows = luigi.IntParameter(
-        default=5_000_000, description="rows at which Eloqua cuts an export of activities"
-    )
-
-
-def rejected_limit(counts: Counts) -> float:
-    """The share of rejected rows that a run may end well with: a few always may."""
-    limits = bounce_cleanup()
-    return 1.0 if counts.rejected <= limits.max_rejected_count else limits.max_rejected_share
 
 
 class BounceStep(Step):
@@ -164,7 +151,8 @@ class BounceStep(Step):
 class CheckFields(BounceStep):
     """How many contacts there are, and the fields that both systems let this user write: "contacts", "eloqua", "salesforce".
 
-    Fails before anything is read when a field of Eloqua is unknown, or when Salesforce lets no configured field be written.
+    Fails before anything is read when a field of Eloqua is unknown, when Salesforce lets no configured field be written, or
+    when OutputCleanup would remove what says that a bounceback is done while the rules still look at it.
     "salesforce" is null when Salesforce was away.
     """
 
@@ -185,6 +173,7 @@ class CheckFields(BounceStep):
 
     def run(self) -> None:
         rules = self.rules
+        bounce_limits.check_memory(self.process, rules)
         known = statements.by_internal_name(self.bulk.contact_fields())
         for name in rules.eloqua_fields:
             if name not in known or known[name].read_only:
@@ -368,7 +357,7 @@ class MarkInEloqua(BounceStep):
             "settles": taken,
             "oldest_waiting_after_seconds": waiting,
         }
-        self.settle(counts, rejected_limit(counts), about)
+        self.settle(counts, bounce_limits.rejected_share(counts), about)
         if not self.dry_run:
             self.state.forget(ELOQUA)
 
@@ -381,12 +370,8 @@ class MarkInEloqua(BounceStep):
     def _check_limits(self, engine: Engine, decided: "Frame") -> None:
         import narwhals as nw
 
-        limits, contacts = bounce_cleanup(), self.input()["catalogue"].read()["contacts"]
         fresh = decided.filter((nw.col("outcome") == MARK) & (nw.col("since") == self.slot_name))
-        count = length(engine, fresh)
-        if count > limits.max_count or count > limits.max_share * contacts:
-            limit = f"{limits.max_share:.1%} or {limits.max_count:,}"
-            raise SafetyStop("bounce cleanup", "contacts would be marked as bounced", count, contacts, limit)
+        bounce_limits.check_contacts(length(engine, fresh), self.input()["catalogue"].read()["contacts"])
 
     def _import(self, engine: Engine, decided: "Frame") -> syncs.Outcome:
         import narwhals as nw
@@ -488,7 +473,7 @@ class MarkInSalesforce(BounceStep):
         with self.engine() as engine:
             found, addresses = engine.read(self.input()), engine.read(self.requires().addresses)
             total, marked = length(engine, found), length(engine, found.filter(nw.col("marked") == "yes"))
-            self._check_limits(total - marked, total)
+            bounce_limits.check_records(total - marked, total)
             plan = self.table({**FOUND, **OWED}, "plan")
             if not plan.exists():
                 to_write = found.filter(nw.col("marked") == "no").join(addresses, on="address", how="inner")
@@ -497,13 +482,6 @@ class MarkInSalesforce(BounceStep):
             self._account(engine, plan, refused, total, marked, length(engine, addresses))
         if not self.dry_run:
             self.state.forget(SALESFORCE)
-
-    def _check_limits(self, count: int, total: int) -> None:
-        limit = bounce_cleanup().max_records
-        if count > limit:
-            raise SafetyStop(
-                "bounce cleanup in Salesforce", "Leads and Contacts would be marked", count, total, f"{limit:,}"
-            )
 
     def _write(self, engine: Engine, plan: Table) -> list[Verdict]:
         """Write the plan, object by object; the verdicts on the records that were refused."""
@@ -556,7 +534,7 @@ class MarkInSalesforce(BounceStep):
             "settles": [] if self.dry_run else takes["settles"],
             "oldest_waiting_after_seconds": bounce_rows.oldest_age(engine, left, self.slot),
         }
-        self.settle(counts, rejected_limit(counts), about)
+        self.settle(counts, bounce_limits.rejected_share(counts), about)
 
     def _failed(self, engine: Engine, plan: Table, refused: list[Verdict]) -> "Frame":
         """The rows of the plan that were refused (none in a rehearsal), with code, outcome and reason."""

@@ -47,7 +47,11 @@ class Rules:
 
     def slots_before(self, process: str) -> float:
         """Slots of a process that did not change since then may go."""
-        return self.now - DAY * self.days.get(process, self.default_days)
+        return self.now - DAY * self.kept_days(process)
+
+    def kept_days(self, process: str) -> int:
+        """How long a process can count on what its slots hold."""
+        return self.days.get(process, self.default_days)
 
     @property
     def temporary_before(self) -> float:

@@ -262,6 +262,22 @@ def test_without_any_field_to_write_nothing_is_read(company: Company, run: Runne
     assert company.bounced() == set()
 
 
+@pytest.mark.parametrize("days", [30, 31])
+def test_what_is_done_is_kept_for_as_long_as_the_rules_look_back(
+    company: Company, run: Runner, settings: Callable[..., None], days: int
+) -> None:
+    settings("output_cleanup", "retention", f'{{"bounce_cleanup": {days}}}')
+    company.bounce()
+
+    if days > 30:
+        run(BounceCleanup(slot=SLOT))
+    else:
+        error = run.fails(BounceCleanup(slot=SLOT))
+        assert isinstance(error, ConfigError)
+        assert "for 30 days" in str(error)
+        assert company.writes() == []
+
+
 def test_an_unknown_contact_field_is_named_before_anything_is_read(company: Company, run: Runner) -> None:
     company.rules(**{"fields = {": 'fields = { C_Nope1 = "status" }'})
 
