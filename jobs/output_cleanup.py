@@ -51,7 +51,9 @@ class output_cleanup(luigi.Config):
     lease_days = luigi.IntParameter(default=7, description="days that files of earlier leases stay")
     temporary_hours = luigi.IntParameter(default=24, description="hours; longer than any run takes")
     max_removed_share = luigi.FloatParameter(default=0.5, description="of all files, see max_removed_count")
-    max_removed_count = luigi.IntParameter(default=20_000, description="above both, the run stops: a clock may be wrong")
+    max_removed_count = luigi.IntParameter(
+        default=20_000, description="above both, the run stops: a clock may be wrong"
+    )
 
 
 def rules(now: float) -> Rules:
@@ -126,7 +128,9 @@ class RemoveOutputs(Step):
             done = Result()
             chunk = removals[start : start + CHUNK]
             with outputs.reading(root), folders.opened(str(root)) as top, ThreadPoolExecutor(THREADS) as pool:
-                for removal, became in zip(chunk, pool.map(partial(self._removed, root, top, limits), chunk), strict=True):
+                for removal, became in zip(
+                    chunk, pool.map(partial(self._removed, root, top, limits), chunk), strict=True
+                ):
                     done.count(removal, became)
             if not done.failed:
                 part.write(vars(done))

@@ -267,9 +267,7 @@ def _survey_slots(
         left = dict(looked.temporary)
         if rehearsal_may_go(looked, name, rules.slots_before(process)):
             rehearsal = looked.rehearsal
-            found.removals.append(
-                Removal(f"{path}/{DRY_RUN}", process, REHEARSAL, rehearsal.files, rehearsal.bytes)
-            )
+            found.removals.append(Removal(f"{path}/{DRY_RUN}", process, REHEARSAL, rehearsal.files, rehearsal.bytes))
             left = {below: about for below, about in left.items() if not below.startswith(f"{DRY_RUN}/")}
         if name not in busy:
             found.removals += _temporaries(f"{path}/", left, rules)

@@ -222,7 +222,10 @@ def _alert(alert: Alert, runbook: str) -> list[str]:
     return [
         f"  - alert: {alert.name}",
         "    expr: |",
-        *(f"      {line}" for line in re.sub(r" (?=(unless|and|>) on | or absent)", "\n", alert.expression).split("\n")),
+        *(
+            f"      {line}"
+            for line in re.sub(r" (?=(unless|and|>) on | or absent)", "\n", alert.expression).split("\n")
+        ),
         *([f"    for: {duration(alert.lasting)}"] if alert.lasting else []),
         f"    labels: {{{process}severity: {alert.severity}}}",
         "    annotations:",

@@ -1,6 +1,6 @@
 """The catalogue of processes (openshift/processes.toml, which says what each field means): read and checked as a whole.
 
-    processes()["enrichment"].quota_share
+processes()["enrichment"].quota_share
 """
 
 import datetime as dt
@@ -159,9 +159,7 @@ def _problem(field: str, value: Any) -> str | None:
 
 
 def _process(module: str, table: Mapping[str, Any]) -> Process:
-    values: dict[str, Any] = {
-        field: seconds(value) if field in DURATIONS else value for field, value in table.items()
-    }
+    values: dict[str, Any] = {field: seconds(value) if field in DURATIONS else value for field, value in table.items()}
     return Process(module=module, **values)
 
 

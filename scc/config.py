@@ -70,7 +70,9 @@ class lease(luigi.Config):
 class slack(luigi.Config):
     """[slack] in luigi.cfg."""
 
-    seconds = luigi.FloatParameter(default=10.0, description="seconds that a message may take in all; then it is given up")
+    seconds = luigi.FloatParameter(
+        default=10.0, description="seconds that a message may take in all; then it is given up"
+    )
 
 
 class catalogue(luigi.Config):

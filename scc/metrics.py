@@ -71,9 +71,7 @@ class Metrics:
             status = f" {error.code}" if isinstance(error, HTTPError) else ""
             log.warning("the run's figures were not delivered to the Pushgateway: %s%s", type(error).__name__, status)
 
-    def _registry(
-        self, calls: Mapping[tuple[str, str, str], int], remaining: Mapping[str, int]
-    ) -> CollectorRegistry:
+    def _registry(self, calls: Mapping[tuple[str, str, str], int], remaining: Mapping[str, int]) -> CollectorRegistry:
         registry = CollectorRegistry()
 
         def gauge(name: str, text: str, *labels: str) -> Gauge:

@@ -275,9 +275,7 @@ def prometheus(config: Mapping[str, Any]) -> Iterator[Daemon]:
             yield daemon
 
 
-def _web(
-    name: str, command: str, folder: Path, options: list[str], config: Mapping[str, Any] | None = None
-) -> Daemon:
+def _web(name: str, command: str, folder: Path, options: list[str], config: Mapping[str, Any] | None = None) -> Daemon:
     """A server of Prometheus' family."""
     port = free_port()
     url = f"http://127.0.0.1:{port}"

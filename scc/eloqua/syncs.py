@@ -192,7 +192,9 @@ def import_table(bulk: Bulk, what: Import, rows: Table, parts: Parts, progress: 
         state = parts.state(number)
         result = state.read().get("result") if state.exists() else None
         if result is None:
-            result = _import_part(bulk, what, _Posts(rows, what.columns, position), state, parts.pointer(state), progress)
+            result = _import_part(
+                bulk, what, _Posts(rows, what.columns, position), state, parts.pointer(state), progress
+            )
             if result is None:
                 return total
         total.add(result, _rejects(state))

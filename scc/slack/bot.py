@@ -33,7 +33,9 @@ logging.getLogger("slack_sdk").setLevel(logging.CRITICAL)
 SHOWN = 5  # steps that a message names
 COLOURS = {"good": "good", "partly": "warning", "failed": "danger"}
 HINTS = {
-    **dict.fromkeys(("invalid_auth", "not_authed", "token_revoked", "token_expired", "account_inactive"), "SLACK_TOKEN"),
+    **dict.fromkeys(
+        ("invalid_auth", "not_authed", "token_revoked", "token_expired", "account_inactive"), "SLACK_TOKEN"
+    ),
     "channel_not_found": "SLACK_CHANNEL, and that the bot was invited to it",
     "not_in_channel": "that the bot was invited to SLACK_CHANNEL",
     "is_archived": "SLACK_CHANNEL: it is archived",
@@ -53,7 +55,12 @@ class Channel:
     def bulk_message(self, message: SlackMessage, post_to: Sequence[str]) -> None:
         """Post one message. Raises SlackApiError, OSError."""
         shown = [{"title": name, "value": "\n".join(lines), "short": False} for name, lines in message.fields.items()]
-        attached = {"color": COLOURS[message.success], "fallback": message.title, "fields": shown, "mrkdwn_in": ["fields"]}
+        attached = {
+            "color": COLOURS[message.success],
+            "fallback": message.title,
+            "fields": shown,
+            "mrkdwn_in": ["fields"],
+        }
         for channel in post_to:
             self._client.chat_postMessage(channel=channel, text=message.title, attachments=[attached])
 

@@ -68,7 +68,9 @@ def _access() -> SlackAccess | None:
     if access is None:
         log.info("Slack will not hear of this run: SLACK_TOKEN and SLACK_CHANNEL are not set")
     elif absent:
-        log.warning("Slack will not hear of this run: not installed: %s (pip install -r requirements.txt)", ", ".join(absent))
+        log.warning(
+            "Slack will not hear of this run: not installed: %s (pip install -r requirements.txt)", ", ".join(absent)
+        )
         return None
     return access
 

@@ -166,7 +166,9 @@ def named(task: luigi.Task) -> str:
     shown = [
         f"{name}={parameter.serialize(getattr(task, name))}"
         for name, parameter in task.get_params()
-        if parameter.significant and parameter.visibility == ParameterVisibility.PUBLIC and name not in ("slot", "dry_run")
+        if parameter.significant
+        and parameter.visibility == ParameterVisibility.PUBLIC
+        and name not in ("slot", "dry_run")
     ]
     return f"{type(task).__name__}({', '.join(shown)})" if shown else type(task).__name__
 
@@ -195,7 +197,9 @@ def _died(task: luigi.Task, message: str) -> None:
     """message: Luigi's, which names the task with all its parameters; only the exit code is taken from it."""
     code = re.search(r"exit code (-?\d+)$", message)
     if _watch:
-        _watch.ended_badly(task, f"its process died{f' with exit code {code[1]}' if code else ''}, perhaps out of memory")
+        _watch.ended_badly(
+            task, f"its process died{f' with exit code {code[1]}' if code else ''}, perhaps out of memory"
+        )
 
 
 def _succeeded(task: luigi.Task) -> None:

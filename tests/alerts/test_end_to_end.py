@@ -38,7 +38,9 @@ class Phone:
 
     def heard(self, alert: str, process: str, state: str) -> None:
         """Wait for a message."""
-        stack.until(lambda: (alert, process, state) in self.told, f"{alert} of {process} to be {state}; heard {self.told}")
+        stack.until(
+            lambda: (alert, process, state) in self.told, f"{alert} of {process} to be {state}; heard {self.told}"
+        )
 
 
 @dataclass

@@ -202,7 +202,7 @@ def test_lint_types_and_tests_run(run_tests):
 
     assert result.returncode == 0, result.stderr
     assert result.stderr.splitlines()[-1].startswith("---> all passed in ")
-    assert [call.split()[0] for call in calls.splitlines()] == ["ruff", "mypy", "shellcheck", "python"]
+    assert [call.split()[0] for call in calls.splitlines()] == ["ruff", "ruff", "mypy", "shellcheck", "python"]
     assert calls.splitlines()[-1] == "python -m pytest -n 3 --dist loadfile"
     assert "bin/common.sh" in calls and ".ci/run" in calls
 
@@ -212,8 +212,8 @@ def test_each_of_them_can_fail_it_and_the_others_still_run(run_tests, failing):
     result, calls = run_tests(failing=failing)
 
     assert result.returncode == 1
-    assert f": {failing.replace('python', 'pytest')}\n" in result.stderr
-    assert calls.count("\n") == 4
+    assert f": {failing.replace('python', 'pytest').replace('ruff', 'ruff ruff format')}\n" in result.stderr
+    assert calls.count("\n") == 5
 
 
 def test_a_part_is_tested_wherever_it_is_called_from(run_tests, checkout):

@@ -71,7 +71,9 @@ BAD = [
 ]
 
 
-@pytest.mark.parametrize(("variables", "meaning"), BAD, ids=[" ".join(row[0].values()).strip() or "unset" for row in BAD])
+@pytest.mark.parametrize(
+    ("variables", "meaning"), BAD, ids=[" ".join(row[0].values()).strip() or "unset" for row in BAD]
+)
 def test_what_the_operator_can_mend_is_one_sentence_and_78(environment, variables, meaning):
     code, sentence = refused(environment | variables)
 
@@ -285,7 +287,9 @@ def chore(tmp_path: Path):
     def run(running: Daemon) -> "subprocess.CompletedProcess[str]":
         command = ["luigi", "--module", "chores", "Chore", "--scheduler-url", running.url, "--no-lock"]
         environment = {"PATH": f"{sys.prefix}/bin:{os.environ['PATH']}", "PYTHONPATH": str(tmp_path)}
-        return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60, check=False)
+        return subprocess.run(
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60, check=False
+        )
 
     return run
 
@@ -302,6 +306,7 @@ def events(database: Daemon, name: str) -> list[str]:  # noqa: F811
     with psycopg2.connect(database.url.replace("+psycopg2", ""), password=PASSWORD) as connection:
         cursor = connection.cursor()
         cursor.execute(
-            "SELECT event_name FROM task_events e JOIN tasks t ON t.id = e.task_id WHERE t.name = %s ORDER BY e.id", [name]
+            "SELECT event_name FROM task_events e JOIN tasks t ON t.id = e.task_id WHERE t.name = %s ORDER BY e.id",
+            [name],
         )
         return [row[0] for row in cursor.fetchall()]

@@ -43,7 +43,9 @@ def test_the_purge_takes_what_is_old_and_leaves_the_rest(cursor, database):  # n
     environment = {"PGPASSWORD": PASSWORD, "PATH": "/usr/bin:/bin"}
     where = ["-h", "127.0.0.1", "-p", str(database.port), "-U", "luigi", "luigi"]
 
-    subprocess.run(["psql", "-v", "ON_ERROR_STOP=1", *where], input=statements()[1], env=environment, text=True, check=True)
+    subprocess.run(
+        ["psql", "-v", "ON_ERROR_STOP=1", *where], input=statements()[1], env=environment, text=True, check=True
+    )
 
     cursor.execute("SELECT DISTINCT t.name FROM tasks t JOIN task_events e ON e.task_id = t.id")
     assert cursor.fetchall() == [("Fill",)]

@@ -109,7 +109,15 @@ def test_the_interval_is_the_longest_time_between_two_starts(schedule: str, minu
 
 @pytest.mark.parametrize(
     "schedule",
-    ["0 * * * *", "7,41 8-18 * * *", "30-32 */7 * * 1-5", "*/20 0,23 * * 0", "0 3 1,15 * *", "0 3 31 1,3 *", "5/25 * 1 * *"],
+    [
+        "0 * * * *",
+        "7,41 8-18 * * *",
+        "30-32 */7 * * 1-5",
+        "*/20 0,23 * * 0",
+        "0 3 1,15 * *",
+        "0 3 31 1,3 *",
+        "5/25 * 1 * *",
+    ],
 )
 def test_no_gap_of_two_years_is_longer_and_one_is_as_long(schedule: str) -> None:
     begin = dt.datetime(2026, 1, 1)
@@ -121,7 +129,11 @@ def test_no_gap_of_two_years_is_longer_and_one_is_as_long(schedule: str) -> None
 
 
 def test_sections_are_linked_as_github_links_them() -> None:
-    assert catalogue.sections("# One\ntext # no\n## Did it end?\n### `SccFailed`\n") == {"one", "did-it-end", "sccfailed"}
+    assert catalogue.sections("# One\ntext # no\n## Did it end?\n### `SccFailed`\n") == {
+        "one",
+        "did-it-end",
+        "sccfailed",
+    }
 
 
 # mistakes

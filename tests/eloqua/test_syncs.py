@@ -524,7 +524,9 @@ def test_a_finished_import_leaves_nothing_to_settle(bulk: Bulk, instance: Instan
     assert list(folder.glob("unfinished/*")) == []
 
 
-def test_an_import_killed_anywhere_is_settled_by_the_next_run_before_it_begins(http: RequestsMock, folder: Path) -> None:
+def test_an_import_killed_anywhere_is_settled_by_the_next_run_before_it_begins(
+    http: RequestsMock, folder: Path
+) -> None:
     def settle_and_import(bulk: Bulk) -> None:
         assert settled(bulk, folder) == []
         outcomes.append(run_import(bulk, filled(folder, rows(3)), folder))

@@ -41,7 +41,9 @@ def test_a_database_that_hangs_holds_up_neither_luigid_nor_a_job(sandbox, jobs, 
     assert filled(sandbox, waiting)
     assert get(f"{recording.url}/metrics")
     database.resume()
-    until(lambda: jobs.run(NEXT, **recording.environment).process.returncode == 0 and recorded(database, NEXT), "history")
+    until(
+        lambda: jobs.run(NEXT, **recording.environment).process.returncode == 0 and recorded(database, NEXT), "history"
+    )
 
 
 def recorded(database, slot: str) -> set[str]:

@@ -18,9 +18,7 @@ def one_at_a_time():
 
 
 @pytest.mark.parametrize("slot", [SLOT, NEXT], ids=["the same slot", "the next slot"])
-def test_after_a_worker_was_killed_another_gets_its_resource_and_its_lease(
-    sandbox, jobs, waiting, one_at_a_time, slot
-):
+def test_after_a_worker_was_killed_another_gets_its_resource_and_its_lease(sandbox, jobs, waiting, one_at_a_time, slot):
     """Until luigid misses the dead worker, a run of the same slot is told that another worker runs the step."""
     held = []
 
@@ -39,7 +37,9 @@ def test_after_a_worker_was_killed_another_gets_its_resource_and_its_lease(
     assert filled(sandbox, waiting) and imports(sandbox) == 1
 
 
-def test_a_worker_that_stalls_loses_its_resource_and_its_lease_and_writes_no_more(sandbox, jobs, waiting, one_at_a_time):
+def test_a_worker_that_stalls_loses_its_resource_and_its_lease_and_writes_no_more(
+    sandbox, jobs, waiting, one_at_a_time
+):
     """The machine of the first run hangs while its import is staged, and wakes up when the next run is done."""
     sandbox.on("POST", "/imports$", lambda request: jobs.last.signal(signal.SIGSTOP))
     first = jobs.start(SLOT, **one_at_a_time.environment)

@@ -18,7 +18,9 @@ FIRST, SECOND = dt.datetime(2026, 11, 22, 5, 15), dt.datetime(2026, 11, 22, 6, 1
 
 
 def receipt(outputs: Path, slot: dt.datetime) -> dict[str, Any]:
-    return json.loads((outputs / "enrichment" / f"{slot:%Y-%m-%dT%H%M}" / "event_registration" / "Fill.json").read_text())
+    return json.loads(
+        (outputs / "enrichment" / f"{slot:%Y-%m-%dT%H%M}" / "event_registration" / "Fill.json").read_text()
+    )
 
 
 def imports(sandbox: Sandbox) -> list[dict[str, Any]]:

@@ -153,9 +153,7 @@ def test_a_slot_with_an_import_to_settle_stays(volume: Volume, run: Runner) -> N
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"state": 3}', '{"state": "elsewhere/part.json"}', '{"old": "form"}'])
-def test_a_pointer_that_cannot_be_read_keeps_every_slot_of_its_process(
-    volume: Volume, run: Runner, text: str
-) -> None:
+def test_a_pointer_that_cannot_be_read_keeps_every_slot_of_its_process(volume: Volume, run: Runner, text: str) -> None:
     slot, other = volume.slot(200), volume.slot(200, "bounce_cleanup")
     for process in ("enrichment", "bounce_cleanup"):
         volume.slot(1, process)
@@ -536,7 +534,11 @@ def test_the_figures_of_the_volume_reach_the_pushgateway(
 
 
 def test_a_real_process_goes_when_it_is_old_and_finished_and_only_then(
-    sandbox: Sandbox, outputs_folder: Path, run: Runner, add: Add, campaign: str  # noqa: F811 (fixtures)
+    sandbox: Sandbox,
+    outputs_folder: Path,
+    run: Runner,
+    add: Add,  # noqa: F811 (fixtures)
+    campaign: str,  # noqa: F811 (fixtures)
 ) -> None:
     add(campaign)
     slots = [dt.datetime(2026, 5, 1, hour) for hour in (1, 2, 3)]

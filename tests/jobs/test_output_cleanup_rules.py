@@ -39,9 +39,7 @@ slots = st.builds(
     touched=st.sampled_from([0, 60, 95, 405, 900]),
     finished=st.booleans(),
     rehearsal=st.none() | st.sampled_from([1, 89, 91, 500]),
-    what=st.frozensets(
-        st.sampled_from(["leased", "to settle", "nfs", "link", "broken link", "temporary"]), max_size=2
-    ),
+    what=st.frozensets(st.sampled_from(["leased", "to settle", "nfs", "link", "broken link", "temporary"]), max_size=2),
 )
 volumes = st.fixed_dictionaries(
     {}, optional={process: st.lists(slots, max_size=4, unique_by=lambda slot: slot.age) for process in PROCESSES}
@@ -115,9 +113,7 @@ def test_what_must_stay_stays_and_what_may_go_goes(processes: dict[str, list[Mad
         volume.root.mkdir()
         (volume.root / "systems.json").write_text("{}")
         laid = {
-            process: {
-                made(volume, process, slot, outside, number): slot for number, slot in enumerate(slots, start=1)
-            }
+            process: {made(volume, process, slot, outside, number): slot for number, slot in enumerate(slots, start=1)}
             for process, slots in processes.items()
         }
 

@@ -93,6 +93,7 @@ def test_a_run_over_two_systems_tells_what_became_of_the_records_of_both(
     run(BounceCleanup(slot=NEXT))
     assert gateway.figures("BounceCleanup")["oldest_waiting_seconds",] == HOUR
 
+
 def test_a_run_tells_what_became_of_the_records(
     sandbox: Sandbox, run: Runner, gateway: Gateway, add: Add, campaign: str, settings: Callable[..., None]
 ) -> None:
@@ -304,12 +305,8 @@ def test_what_the_gateway_refuses_is_a_warning(
     assert "HTTPError 404" in pushed(caplog)
 
 
-def test_a_redirect_does_not_get_the_login(
-    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with Loopback(answer(200, b"")) as elsewhere, Loopback(
-        answer(302, b"", Location=elsewhere.url)
-    ) as server:
+def test_a_redirect_does_not_get_the_login(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Loopback(answer(200, b"")) as elsewhere, Loopback(answer(302, b"", Location=elsewhere.url)) as server:
         monkeypatch.setenv("PUSHGATEWAY_URL", server.url.replace("//", f"//scc:{PASSWORD}@"))
         assert "HTTPError 302" in pushed(caplog)
 

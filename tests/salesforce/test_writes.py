@@ -12,7 +12,10 @@ from tests.salesforce.conftest import DATA
 
 RECORDS = [{"Id": "00Q1", "Company": "Acme"}, {"Id": "00Q2", "Company": "Acme"}]
 DONE = {"id": "00Q1", "success": True, "errors": []}
-LOCKED = {"success": False, "errors": [{"statusCode": "UNABLE_TO_LOCK_ROW", "message": "jane@example.com", "fields": []}]}
+LOCKED = {
+    "success": False,
+    "errors": [{"statusCode": "UNABLE_TO_LOCK_ROW", "message": "jane@example.com", "fields": []}],
+}
 
 
 def test_every_record_gets_its_verdict(org: RequestsMock, salesforce: Salesforce) -> None:

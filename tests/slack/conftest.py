@@ -171,7 +171,9 @@ class Channel:
         parts = int(variables.get("PARTS") or 1)
         with subprocess.Popen([*LUIGI, *options], **self._about(CHORE="waiting", **variables)) as run:
             try:
-                await_(lambda: len(list(self.root.glob("tmp/running-*"))) == parts or run.poll() is not None, "the steps")
+                await_(
+                    lambda: len(list(self.root.glob("tmp/running-*"))) == parts or run.poll() is not None, "the steps"
+                )
                 assert run.poll() is None, run.communicate()
                 yield run
             finally:

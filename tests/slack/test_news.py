@@ -18,7 +18,10 @@ def test_a_process_that_turns_bad_is_told_with_all_that_a_reader_needs(channel: 
     assert message.text == f"*Chore failed*, slot {SLOT} UTC"
     assert message.colour == "danger"
     assert "Work(part=0)" in message.fields["Failure"]
-    assert "chore stopped: 7 of 9 records would go, limit 5 <!channel>; this step changed nothing" in message.fields["Failure"]
+    assert (
+        "chore stopped: 7 of 9 records would go, limit 5 <!channel>; this step changed nothing"
+        in message.fields["Failure"]
+    )
     assert "<https://docs.example.com/runbook#chore|runbook>" in message.fields["See"]
     assert message.fields["Log"] == "`oc logs job/scc-chore-29922135`"
 
@@ -34,7 +37,9 @@ def test_what_stays_bad_is_told_once_a_day(channel: Channel) -> None:
         channel.luigi("failing")
 
     _, second = channel.messages
-    assert second.text.startswith(f"*Chore still fails*, slot {SLOT} UTC; not well since {began[:10]} {began[11:16]} UTC")
+    assert second.text.startswith(
+        f"*Chore still fails*, slot {SLOT} UTC; not well since {began[:10]} {began[11:16]} UTC"
+    )
 
 
 def test_a_process_that_is_well_again_is_told_once(channel: Channel) -> None:

@@ -566,7 +566,9 @@ def test_the_sync_of_an_own_export_that_changes_contacts_is_a_write(http: Reques
     http.post(f"{ELOQUA_HOST}/customObjects/9/exports", json={"uri": "/customObjects/9/exports/12"})
     http.post(f"{ELOQUA_HOST}/syncs", json={"uri": "/syncs/1"})
 
-    transport.request("POST", f"{ELOQUA_HOST}/customObjects/9/exports", json={**EXPORT, "syncActions": [{"action": "add"}]})
+    transport.request(
+        "POST", f"{ELOQUA_HOST}/customObjects/9/exports", json={**EXPORT, "syncActions": [{"action": "add"}]}
+    )
     transport.request("POST", f"{ELOQUA_HOST}/syncs", json={"syncedInstanceUri": "/customObjects/9/exports/12"})
 
     assert asked == [1, 1]
