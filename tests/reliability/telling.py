@@ -12,6 +12,7 @@ from tests.reliability.stories import STORIES
 
 def told(process: str, numbers: Sequence[int], jobs: int) -> int:
     """Kill one process at its points, so many at a time; how many were not recovered."""
+    print(f"{process}: {len(numbers)} points, {jobs} at a time", flush=True)
     began = time.monotonic()
     shares = [numbers[first::jobs] for first in range(min(jobs, len(numbers)))]
     # fresh interpreters: a fork would inherit the threads of the sandbox that numbered the points
