@@ -11,7 +11,6 @@ import os
 import shlex
 import signal
 import sys
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -126,21 +125,26 @@ def serve(arguments: argparse.Namespace) -> int:
 
 
 class Stop:
-    """SIGTERM and SIGINT: end the process with 0 while it starts, wake `wait` afterwards."""
+    """SIGTERM and SIGINT: end the process with 0 while it starts, wake `wait` afterwards.
+
+    By a pipe, not an Event: Ctrl-C and the SIGTERM right behind it would meet in its lock, one handler within the other.
+    """
 
     def __init__(self) -> None:
-        self._asked, self._waiting = threading.Event(), False
+        self._waiting = False
+        self._asked, wake = os.pipe()
+        os.set_blocking(wake, False)
+        signal.set_wakeup_fd(wake)
         for signal_ in (signal.SIGTERM, signal.SIGINT):
             signal.signal(signal_, self._heed)
 
     def _heed(self, *_: object) -> None:
         if not self._waiting:
             os._exit(0)  # nothing is served yet, and a big company takes a minute to be made
-        self._asked.set()
 
     def wait(self) -> None:
         self._waiting = True
-        self._asked.wait()
+        os.read(self._asked, 1)
 
 
 def read_faults(arguments: argparse.Namespace) -> tuple[list[Any], str | None]:

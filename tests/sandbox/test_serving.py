@@ -193,6 +193,22 @@ def test_sigterm_while_the_company_is_made_ends_it_with_0():
     assert (child.returncode, out, errors) == (0, b"", b"")
 
 
+def test_ctrl_c_with_a_sigterm_right_behind_it_ends_it_and_never_hangs():
+    program = "import os; from scc.sandbox.__main__ import Stop; s = Stop(); print(flush=True); s.wait(); os._exit(0)"
+    children = [subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) for _ in range(30)]
+    try:
+        for child in children:
+            child.stdout.readline()
+        for child in children:
+            child.send_signal(signal.SIGINT)
+            child.send_signal(signal.SIGTERM)
+        assert {child.wait(timeout=30) for child in children} == {0}
+    finally:
+        for child in children:
+            child.kill()
+            child.communicate()
+
+
 def heeds_sigterm(pid):
     """Whether the process has a handler for it."""
     mask = re.search(r"SigCgt:\s*(\w+)", Path(f"/proc/{pid}/status").read_text())[1]
