@@ -71,21 +71,9 @@ class Served:
 @contextmanager
 def sandbox(contacts: int, *options: str) -> Iterator[Served]:
     """`python -m scc.sandbox serve`, with a company of so many contacts."""
-    command = [
-        "scc.sandbox",
-        "serve",
-        "--port",
-        "0",
-        "--contacts",
-        str(contacts),
-        "--seed",
-        "1",
-        "--now",
-        NOW,
-        *options,
-    ]
+    command = f"scc.sandbox serve --port 0 --contacts {contacts} --seed 1 --now {NOW}".split()
     began = time.perf_counter()
-    with served(command) as (process, line):
+    with served([*command, *options]) as (process, line):
         seconds = time.perf_counter() - began
         port = line.split()[-1].rsplit(":", 1)[1]
         shown = subprocess.check_output(

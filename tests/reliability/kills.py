@@ -24,7 +24,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -268,18 +268,22 @@ class Bench:
         if left:
             raise NotRecovered(f"killed {point}: left over for ever: {left}")
 
-    def _compare(self, point: Point, how: str, found: Outcome, wanted: Outcome) -> None:
-        for name in ("holdings", "receipts", "written", "syncs"):
+    def _compare(
+        self,
+        point: Point | str,
+        how: str,
+        found: Outcome,
+        wanted: Outcome,
+        names: Sequence[str] = ("holdings", "receipts", "written", "syncs"),
+    ) -> None:
+        for name in names:
             if getattr(found, name) != getattr(wanted, name):
                 difference = _difference(getattr(wanted, name), getattr(found, name))
                 raise NotRecovered(f"killed {point}, then {how}: {name} differ: {difference}")
 
     def _compare_next(self, point: Point | str, how: str, found: Outcome, wanted: Outcome) -> None:
         """The next slot covers what the killed one left: the same holdings, each row written once, no import too many."""
-        for name in ("holdings", "written"):
-            if getattr(found, name) != getattr(wanted, name):
-                difference = _difference(getattr(wanted, name), getattr(found, name))
-                raise NotRecovered(f"killed {point}, then {how}: {name} differ: {difference}")
+        self._compare(point, how, found, wanted, ("holdings", "written"))
         for kind in ("import", "job"):  # fewer, where the next slot wrote for both
             if found.syncs.get(kind, 0) > wanted.syncs.get(kind, 0):
                 raise NotRecovered(f"killed {point}, then {how}: {found.syncs} syncs, not {wanted.syncs}")
